@@ -1,0 +1,19 @@
+/* base/parallel.h - one parallel loop, over OpenMP or a plain pthread pool (PITH_THREADS=openmp|pthread at configure).
+ *
+ * Chunks are cut by `grain` alone, never by the number of threads: work whose result depends on where it is cut is
+ * the same for every thread count. One compute thread owns all parallel regions; a nested call runs serially. */
+#ifndef BASE_PARALLEL_H
+#define BASE_PARALLEL_H
+
+#include <stdint.h>
+
+/* Does items [begin, end). `worker` is 0..parallel_threads()-1 and may index per-thread scratch, nothing else. */
+typedef void (*parallel_fn)(void *user, int64_t begin, int64_t end, int worker);
+
+/* Cuts [0, n) into chunks of `grain` items (the last may be shorter) and runs fn on each. Returns when all are done. */
+void parallel_for(int64_t n, int64_t grain, parallel_fn fn, void *user);
+
+void parallel_set_threads(int threads); /* 0: all cores this process may use */
+int parallel_threads(void);
+
+#endif

@@ -1,0 +1,41 @@
+/* grad/op.h - one file per operation: f32 forward and backward, and the double reference both are judged by.
+ *
+ * Callers use the typed wrappers declared in grad/ops.h only. */
+#ifndef GRAD_OP_H
+#define GRAD_OP_H
+
+#include "base/arena.h"
+#include "base/rng.h"
+#include "tensor/tensor.h"
+
+enum { GRAD_IN = 6, GRAD_OUT = 3 };
+
+typedef struct grad_call {          /* what an operation sees; memory is the step arena's */
+    const pith_tensor *in[GRAD_IN]; /* forward and backward; NULL where optional and absent */
+    pith_tensor *out[GRAD_OUT];
+    const pith_tensor *dout[GRAD_OUT]; /* backward; NULL: that output got no gradient */
+    pith_tensor *din[GRAD_IN];         /* NULL: not wanted (first layer!). Backward ADDS */
+    const void *attr;                  /* the op's own struct, copied to the tape */
+    void *saved;                       /* bytes asked for by shape(), kept from forward to backward */
+    arena *scratch;                    /* released after the call */
+    rng *random;                       /* keyed (seed, step, node) */
+    bool bf16;                         /* products may round their inputs to bf16 */
+} grad_call;
+
+typedef struct grad_case grad_case; /* one test case of an op: shapes, attributes, ranges; grad/check.h */
+
+typedef struct grad_op {
+    const char *name;
+    uint8_t keep_in, keep_out; /* bit masks backward reads; all else may be dropped or recomputed */
+    bool deterministic, bf16_ok, straight_through;
+    void (*shape)(const pith_tensor *const *in, const void *attr, pith_tensor *out,
+                  size_t *saved); /* asserts, prints both shapes */
+    void (*forward)(const grad_call *c);
+    void (*backward)(const grad_call *c);
+    void (*forward_f64)(const grad_call *c);       /* plain loops on double tensors; required */
+    void (*sample)(rng *r, int k, grad_case *out); /* k-th test case: odd sizes, empty, stride; away from kinks */
+} grad_op;
+
+extern const grad_op *const grad_ops[]; /* every operation, ends in NULL: what the gradient tests walk */
+
+#endif

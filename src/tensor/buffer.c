@@ -1,0 +1,87 @@
+/* tensor/buffer.c - counted bytes: heap, file map, or memory of another owner. */
+#include "tensor/tensor.h"
+
+#include "base/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum kind { HEAP, MAP, FOREIGN };
+
+struct pith_buffer {
+    atomic_int references;
+    enum kind kind;
+    void *data;
+    uint64_t size;
+    void (*release)(void *user);
+    void *user;
+};
+
+static pith_status new_buffer(pith_buffer **out, enum kind kind, void *data, uint64_t size, pith_error *err) {
+    pith_buffer *b = memory_zero(1, sizeof *b);
+    if (!b) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+    atomic_init(&b->references, 1);
+    b->kind = kind;
+    b->data = data;
+    b->size = size;
+    *out = b;
+    return PITH_OK;
+}
+
+pith_status pith_buffer_new(pith_buffer **b, uint64_t size, pith_error *err) {
+    void *data = size <= SIZE_MAX ? memory_aligned((size_t)size) : NULL;
+    if (!data) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for %llu bytes", (unsigned long long)size);
+    memset(data, 0, (size_t)size);
+    pith_status s = new_buffer(b, HEAP, data, size, err);
+    if (s != PITH_OK) memory_free(data);
+    return s;
+}
+
+pith_status pith_buffer_wrap(pith_buffer **b, void *data, uint64_t size, void (*release)(void *user), void *user,
+                             pith_error *err) {
+    pith_status s = new_buffer(b, FOREIGN, data, size, err);
+    if (s != PITH_OK) return s;
+    (*b)->release = release;
+    (*b)->user = user;
+    return PITH_OK;
+}
+
+pith_status pith_buffer_map(pith_buffer **b, const char *path, pith_error *err) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return pith_fail_errno(err, path, errno, "cannot open");
+    struct stat st;
+    pith_status s = PITH_OK;
+    if (fstat(fd, &st) != 0) s = pith_fail_errno(err, path, errno, "cannot stat");
+    else if (S_ISDIR(st.st_mode)) s = pith_fail(err, PITH_USAGE, path, -1, "expected a file, found a folder");
+    else if (!S_ISREG(st.st_mode)) s = pith_fail(err, PITH_USAGE, path, -1, "expected an ordinary file");
+    void *data = NULL;
+    if (s == PITH_OK && st.st_size > 0) {
+        data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (data == MAP_FAILED) s = pith_fail_errno(err, path, errno, "cannot map");
+    }
+    close(fd);
+    if (s != PITH_OK) return s;
+    s = new_buffer(b, MAP, data, (uint64_t)st.st_size, err);
+    if (s != PITH_OK && data) munmap(data, (size_t)st.st_size);
+    return s;
+}
+
+void pith_buffer_retain(pith_buffer *b) {
+    if (b) atomic_fetch_add(&b->references, 1);
+}
+
+void pith_buffer_release(pith_buffer *b) {
+    if (!b || atomic_fetch_sub(&b->references, 1) != 1) return;
+    if (b->kind == HEAP) memory_free(b->data);
+    if (b->kind == MAP && b->data) munmap(b->data, (size_t)b->size);
+    if (b->kind == FOREIGN && b->release) b->release(b->user);
+    memory_free(b);
+}
+
+void *pith_buffer_data(const pith_buffer *b) { return b->data; }
+uint64_t pith_buffer_size(const pith_buffer *b) { return b->size; }
