@@ -1,0 +1,144 @@
+/* model/sampler.c - the usual filters, in the usual order: penalty, top-k, top-p, min-p, temperature, draw.
+ *
+ * Candidates are cut to the top k by a bounded heap before anything is sorted, so that a vocabulary of 150,000 costs one
+ * pass. Probabilities of the filters are those at temperature 1, as in other runners. */
+#include "model/sampler.h"
+
+#include "base/memory.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct candidate {
+    float logit, probability;
+    int32_t token;
+} candidate;
+
+struct sampler {
+    sampler_settings set;
+    int64_t vocab;
+    candidate *list;
+    int32_t *recent; /* ring of the last repeat_last tokens */
+    int recent_count, recent_next;
+    rng random;
+};
+
+sampler_settings sampler_defaults(void) {
+    return (sampler_settings){.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1, .repeat_last = 64};
+}
+
+pith_status sampler_new(sampler **out, const sampler_settings *settings, int64_t vocab, pith_error *err) {
+    sampler *s = memory_zero(1, sizeof *s);
+    if (s) {
+        s->set = *settings;
+        s->vocab = vocab;
+        s->random = rng_new(settings->seed, 0x73616d70);
+        s->list = memory_zero((size_t)vocab, sizeof *s->list);
+        s->recent = memory_zero((size_t)(settings->repeat_last > 0 ? settings->repeat_last : 1), sizeof *s->recent);
+    }
+    if (!s || !s->list || !s->recent) {
+        sampler_free(s);
+        return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+    }
+    *out = s;
+    return PITH_OK;
+}
+
+void sampler_free(sampler *s) {
+    if (!s) return;
+    memory_free(s->list);
+    memory_free(s->recent);
+    memory_free(s);
+}
+
+void sampler_accept(sampler *s, int32_t token) {
+    if (s->set.repeat_last <= 0) return;
+    s->recent[s->recent_next] = token;
+    s->recent_next = (s->recent_next + 1) % s->set.repeat_last;
+    if (s->recent_count < s->set.repeat_last) s->recent_count++;
+}
+
+static bool is_recent(const sampler *s, int32_t token) {
+    for (int i = 0; i < s->recent_count; i++)
+        if (s->recent[i] == token) return true;
+    return false;
+}
+
+static float penalized(const sampler *s, float logit, int32_t token) {
+    if (s->set.repeat_penalty == 1.0f || !is_recent(s, token)) return logit;
+    return logit > 0 ? logit / s->set.repeat_penalty : logit * s->set.repeat_penalty;
+}
+
+/* Ties go to the lower token, so that equal logits give equal text everywhere. */
+static bool above(const candidate *a, const candidate *b) { return a->logit != b->logit ? a->logit > b->logit : a->token < b->token; }
+
+static int by_logit(const void *a, const void *b) { return above(a, b) ? -1 : 1; }
+
+static void sift_down(candidate *heap, int64_t n, int64_t i) { /* smallest at the root */
+    for (;;) {
+        int64_t low = i, l = 2 * i + 1, r = l + 1;
+        if (l < n && above(&heap[low], &heap[l])) low = l;
+        if (r < n && above(&heap[low], &heap[r])) low = r;
+        if (low == i) return;
+        candidate t = heap[i];
+        heap[i] = heap[low];
+        heap[low] = t;
+        i = low;
+    }
+}
+
+/* The k best candidates, best first; returns how many. NaN logits never enter. */
+static int64_t best_candidates(sampler *s, const float *logits, int64_t k) {
+    int64_t n = 0;
+    for (int64_t t = 0; t < s->vocab; t++) {
+        candidate c = {.logit = penalized(s, logits[t], (int32_t)t), .token = (int32_t)t};
+        if (isnan(c.logit)) continue;
+        if (n < k) {
+            s->list[n++] = c;
+            if (n == k)
+                for (int64_t i = k / 2; i-- > 0;) sift_down(s->list, k, i);
+        } else if (above(&c, &s->list[0])) {
+            s->list[0] = c;
+            sift_down(s->list, k, 0);
+        }
+    }
+    qsort(s->list, (size_t)n, sizeof *s->list, by_logit);
+    return n;
+}
+
+static double fill_probabilities(candidate *list, int64_t n, float temperature) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        list[i].probability = expf((list[i].logit - list[0].logit) / temperature);
+        sum += list[i].probability;
+    }
+    return sum;
+}
+
+static int64_t keep_likely(const sampler *s, int64_t n) {
+    double sum = fill_probabilities(s->list, n, 1.0f), seen = 0;
+    int64_t kept = 0;
+    while (kept < n) {
+        if (kept > 0 && s->list[kept].probability < s->set.min_p * s->list[0].probability) break;
+        seen += s->list[kept++].probability;
+        if (s->set.top_p < 1.0f && seen >= s->set.top_p * sum) break;
+    }
+    return kept;
+}
+
+int32_t sampler_draw(sampler *s, const float *logits) {
+    bool greedy = s->set.temperature <= 0;
+    int64_t k = greedy ? 1 : s->set.top_k > 0 && s->set.top_k < s->vocab ? s->set.top_k : s->vocab;
+    int64_t n = best_candidates(s, logits, k);
+    int32_t token = n ? s->list[0].token : 0;
+    if (!greedy && n > 1) {
+        n = keep_likely(s, n);
+        double left = fill_probabilities(s->list, n, s->set.temperature) * rng_double(&s->random);
+        int64_t i = 0;
+        while (i + 1 < n && (left -= s->list[i].probability) >= 0) i++;
+        token = s->list[i].token;
+    }
+    sampler_accept(s, token);
+    return token;
+}
