@@ -34,10 +34,9 @@ static int64_t scratch_of_one(const cache_block *c, int64_t heads) {
 
 int64_t attention_scratch(const cache_block *c, int64_t heads) { return scratch_of_one(c, heads) * parallel_threads(); }
 
-
 /* One tile of keys for all rows of a unit: scores, masked exponentials, weighted values. */
-static void tile(const job *w, const struct attention_kernels *kernels, int64_t kv, int64_t first_query, int64_t rows, int64_t start,
-                 int64_t count, const float *q, float *scores, float *high, float *sum, float *acc) {
+static void tile(const job *w, const struct attention_kernels *kernels, int64_t kv, int64_t first_query, int64_t rows,
+                 int64_t start, int64_t count, const float *q, float *scores, float *high, float *sum, float *acc) {
     const cache_block *c = w->cache;
     int64_t dim = c->head_dim, at = (kv * c->capacity + start) * c->row_bytes;
     kernels->scores(c->type, q, dim, rows, c->keys + at, count, dim, 1.0f / sqrtf((float)dim), scores, TILE);
@@ -76,12 +75,14 @@ static void unit(void *user, int64_t begin, int64_t end, int worker) {
         int64_t kv = u / blocks, first = u % blocks * w->queries;
         int64_t count = w->n - first < w->queries ? w->n - first : w->queries, rows = count * w->group;
         for (int64_t i = 0; i < count; i++)
-            memcpy(q + i * w->group * dim, w->q + (first + i) * width + kv * w->group * dim, (size_t)(w->group * dim) * sizeof *q);
+            memcpy(q + i * w->group * dim, w->q + (first + i) * width + kv * w->group * dim,
+                   (size_t)(w->group * dim) * sizeof *q);
         memset(acc, 0, (size_t)(rows * dim) * sizeof *acc);
         for (int64_t r = 0; r < rows; r++) high[r] = -INFINITY, sum[r] = 0;
         int64_t oldest = w->position + first + 1 - w->window, last = w->position + first + count;
         for (int64_t start = w->window && oldest > 0 ? oldest / TILE * TILE : 0; start < last; start += TILE)
-            tile(w, kernels, kv, first, rows, start, last - start < TILE ? last - start : TILE, q, scores, high, sum, acc);
+            tile(w, kernels, kv, first, rows, start, last - start < TILE ? last - start : TILE, q, scores, high, sum,
+                 acc);
         for (int64_t r = 0; r < rows; r++) {
             float *out = w->out + (first + r / w->group) * width + (kv * w->group + r % w->group) * dim;
             for (int64_t i = 0; i < dim; i++) out[i] = acc[r * dim + i] / sum[r];
@@ -89,9 +90,16 @@ static void unit(void *user, int64_t begin, int64_t end, int worker) {
     }
 }
 
-void attention_run(const cache_block *c, int64_t heads, int64_t position, int64_t n, int64_t window, const float *q, float *out,
-                   float *scratch) {
-    job w = {.cache = c, .heads = heads, .position = position, .n = n, .window = window, .group = heads / c->kv_heads, .q = q, .out = out,
+void attention_run(const cache_block *c, int64_t heads, int64_t position, int64_t n, int64_t window, const float *q,
+                   float *out, float *scratch) {
+    job w = {.cache = c,
+             .heads = heads,
+             .position = position,
+             .n = n,
+             .window = window,
+             .group = heads / c->kv_heads,
+             .q = q,
+             .out = out,
              .scratch = scratch};
     w.queries = unit_queries(w.group);
     parallel_for(c->kv_heads * ((n + w.queries - 1) / w.queries), 1, unit, &w);

@@ -1,4 +1,5 @@
-/* model/rope.c - rotary embedding (Su et al., arXiv 2104.09864) with linear, YaRN (arXiv 2309.00071) and llama-3 scaling.
+/* model/rope.c - rotary embedding (Su et al., arXiv 2104.09864) with linear, YaRN (arXiv 2309.00071) and llama-3
+ * scaling.
  *
  * All scalings change only the speed of each pair (YaRN also the length of the vector), so they are folded into one
  * table when a model is opened. */
@@ -11,7 +12,8 @@
 
 /* The pair index at which a wave makes `turns` turns within the original context. */
 static double turning_pair(const decoder_config *c, double turns) {
-    return (double)c->rope_dims * log((double)c->original_context / (turns * 6.283185307179586)) / (2 * log((double)c->rope_base));
+    return (double)c->rope_dims * log((double)c->original_context / (turns * 6.283185307179586)) /
+           (2 * log((double)c->rope_base));
 }
 
 static double yarn_speed(const decoder_config *c, int64_t i, double speed) {
@@ -25,7 +27,8 @@ static double yarn_speed(const decoder_config *c, int64_t i, double speed) {
 }
 
 static double llama3_speed(const decoder_config *c, double speed) {
-    double wave = 6.283185307179586 / speed, low = c->original_context / c->low_frequency, high = c->original_context / c->high_frequency;
+    double wave = 6.283185307179586 / speed, low = c->original_context / c->low_frequency,
+           high = c->original_context / c->high_frequency;
     if (wave < high) return speed;
     if (wave > low) return speed / c->scaling_factor;
     double smooth = (c->original_context / wave - c->low_frequency) / (c->high_frequency - c->low_frequency);

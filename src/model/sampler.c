@@ -1,7 +1,7 @@
 /* model/sampler.c - the usual filters, in the usual order: penalty, top-k, top-p, min-p, temperature, draw.
  *
- * Candidates are cut to the top k by a bounded heap before anything is sorted, so that a vocabulary of 150,000 costs one
- * pass. Probabilities of the filters are those at temperature 1, as in other runners. */
+ * Candidates are cut to the top k by a bounded heap before anything is sorted, so that a vocabulary of 150,000 costs
+ * one pass. Probabilities of the filters are those at temperature 1, as in other runners. */
 #include "model/sampler.h"
 
 #include "base/memory.h"
@@ -25,7 +25,8 @@ struct sampler {
 };
 
 sampler_settings sampler_defaults(void) {
-    return (sampler_settings){.temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1, .repeat_last = 64};
+    return (sampler_settings){
+        .temperature = 0.8f, .top_k = 40, .top_p = 0.95f, .min_p = 0.05f, .repeat_penalty = 1, .repeat_last = 64};
 }
 
 pith_status sampler_new(sampler **out, const sampler_settings *settings, int64_t vocab, pith_error *err) {
@@ -71,7 +72,9 @@ static float penalized(const sampler *s, float logit, int32_t token) {
 }
 
 /* Ties go to the lower token, so that equal logits give equal text everywhere. */
-static bool above(const candidate *a, const candidate *b) { return a->logit != b->logit ? a->logit > b->logit : a->token < b->token; }
+static bool above(const candidate *a, const candidate *b) {
+    return a->logit != b->logit ? a->logit > b->logit : a->token < b->token;
+}
 
 static int by_logit(const void *a, const void *b) { return above(a, b) ? -1 : 1; }
 

@@ -1,4 +1,5 @@
-/* model/sampler.h - from logits to the next token: greedy, temperature, top-k, top-p, min-p, repetition penalty, seed. */
+/* model/sampler.h - from logits to the next token: greedy, temperature, top-k, top-p, min-p, repetition penalty, seed.
+ */
 #ifndef MODEL_SAMPLER_H
 #define MODEL_SAMPLER_H
 
@@ -6,12 +7,12 @@
 #include "pith/status.h"
 
 typedef struct sampler_settings {
-    float temperature; /* 0: the likeliest token */
-    int top_k;         /* keep the k likeliest; 0: all */
-    float top_p;       /* keep the likeliest whose probabilities sum to this; 1: all */
-    float min_p;       /* drop those below this share of the likeliest; 0: none */
+    float temperature;    /* 0: the likeliest token */
+    int top_k;            /* keep the k likeliest; 0: all */
+    float top_p;          /* keep the likeliest whose probabilities sum to this; 1: all */
+    float min_p;          /* drop those below this share of the likeliest; 0: none */
     float repeat_penalty; /* divides positive logits of recent tokens, multiplies negative; 1: none */
-    int repeat_last;   /* how many recent tokens are penalized */
+    int repeat_last;      /* how many recent tokens are penalized */
     uint64_t seed;
 } sampler_settings;
 

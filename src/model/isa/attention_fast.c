@@ -1,7 +1,7 @@
 /* model/isa/attention_fast.c - products of queries with cached rows, and the exponentials between them.
  *
- * Cached rows are widened to f32 once per tile of a few rows and used for all queries of the unit. Sums may be reordered:
- * logits are not part of any stream. */
+ * Cached rows are widened to f32 once per tile of a few rows and used for all queries of the unit. Sums may be
+ * reordered: logits are not part of any stream. */
 #include "base/isa.h"
 #include "model/attention.h"
 
@@ -16,9 +16,11 @@ enum { MAX_DIM = 512 };
 static void widen_f16(const uint8_t *row, int64_t dim, float *out) {
     int64_t i = 0;
 #if PITH_ISA_LEVEL == 2
-    for (; i + 16 <= dim; i += 16) _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(row + 2 * i))));
+    for (; i + 16 <= dim; i += 16)
+        _mm512_storeu_ps(out + i, _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(row + 2 * i))));
 #elif PITH_ISA_LEVEL == 1
-    for (; i + 8 <= dim; i += 8) _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(row + 2 * i))));
+    for (; i + 8 <= dim; i += 8)
+        _mm256_storeu_ps(out + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(row + 2 * i))));
 #endif
     for (; i < dim; i++) {
         uint16_t h;
@@ -51,8 +53,8 @@ static float dot(const float *a, const float *b, int64_t n) {
     return sum;
 }
 
-static void scores(uint16_t type, const float *q, int64_t q_stride, int64_t rows, const uint8_t *k, int64_t n, int64_t dim, float scale,
-                   float *s, int64_t stride) {
+static void scores(uint16_t type, const float *q, int64_t q_stride, int64_t rows, const uint8_t *k, int64_t n,
+                   int64_t dim, float scale, float *s, int64_t stride) {
     float wide[MAX_DIM];
     for (int64_t j = 0; j < n; j++) {
         k += widen(type, k, dim, wide);
@@ -60,8 +62,8 @@ static void scores(uint16_t type, const float *q, int64_t q_stride, int64_t rows
     }
 }
 
-static void mix(uint16_t type, const float *p, int64_t stride, int64_t rows, const uint8_t *v, int64_t n, int64_t dim, float *out,
-                int64_t out_stride) {
+static void mix(uint16_t type, const float *p, int64_t stride, int64_t rows, const uint8_t *v, int64_t n, int64_t dim,
+                float *out, int64_t out_stride) {
     float wide[MAX_DIM];
     for (int64_t j = 0; j < n; j++) {
         v += widen(type, v, dim, wide);

@@ -1,0 +1,22 @@
+/* model/linear.h - a packed weight matrix with its optional bias, multiplied by rows of inputs. */
+#ifndef MODEL_LINEAR_H
+#define MODEL_LINEAR_H
+
+#include "quant/format.h"
+
+typedef struct linear {
+    pith_packed w;     /* rows outputs, cols inputs */
+    pith_buffer *fast; /* w repacked for the active instruction set, or NULL */
+    float *bias;       /* [rows] or NULL; owned */
+} linear;
+
+enum { LINEAR_TOGETHER = 3 }; /* at most so many matrices share one input */
+
+void linear_free(linear *l); /* safe on zeroed; zeroes */
+
+/* y[k] [n][rows of w[k]] = x [n][cols] * w[k]^T + bias, for `count` matrices that share x, in one parallel region.
+ * scratch: linear_scratch bytes for the largest n and cols. */
+void linear_apply(const linear *const *w, int count, const float *x, int64_t n, float *const *y, void *scratch);
+uint64_t linear_scratch(int64_t n, int64_t cols);
+
+#endif
