@@ -18,10 +18,14 @@ enum pith_coder { PITH_CODER_RANGE, PITH_CODER_RANS64, PITH_CODER_RANS32 }; /* n
 typedef struct pith_encoder pith_encoder;
 typedef struct pith_decoder pith_decoder;
 
+/* lanes: 1 for PITH_CODER_RANGE, up to 64 interleaved states for the others (symbol i belongs to lane i mod lanes). */
 pith_status pith_encoder_open(pith_encoder **e, int coder, int lanes, pith_error *err);
 void pith_encode(pith_encoder *e, pith_mass m, int bits);
 void pith_encode_raw(pith_encoder *e, uint32_t value, int bits); /* bits <= 24, equiprobable */
-uint64_t pith_encoder_mark(pith_encoder *e);                     /* item boundary: bit position */
+/* Ends an item and returns the bit position of the next one, a multiple of 8: decoding may start there. Costs half a
+ * byte with the range coder, 8 (RANS64) or 4 bytes a lane with the others; nothing where no symbol came since the last
+ * mark. Close marks, too. */
+uint64_t pith_encoder_mark(pith_encoder *e);
 /* Caller frees out->data with memory_free; e is freed always. Out of memory while recording is reported here. */
 pith_status pith_encoder_close(pith_encoder *e, pith_bytes *out, pith_error *err);
 
@@ -30,8 +34,10 @@ pith_status pith_decoder_open(pith_decoder **d, int coder, int lanes, pith_bytes
 uint32_t pith_decode_point(pith_decoder *d, int bits);         /* < 1 << bits */
 void pith_decode_take(pith_decoder *d, pith_mass m, int bits); /* m must hold the point */
 uint32_t pith_decode_raw(pith_decoder *d, int bits);
-pith_status pith_decoder_mark(pith_decoder *d, pith_error *err); /* TRUNCATED / CORRUPT here */
-/* Also: the final state must be the start state, and all input used. d is freed always. */
+/* Where the encoder marked: checks that the item ended well (TRUNCATED, CORRUPT), goes on with the next. */
+pith_status pith_decoder_mark(pith_decoder *d, pith_error *err);
+void pith_decoder_seek(pith_decoder *d, uint64_t mark); /* to an item's first bit, as pith_encoder_mark told it */
+/* Marks, and all input must have been used. d is freed always. To stop early, memory_free(d) will do. */
 pith_status pith_decoder_close(pith_decoder *d, pith_error *err);
 
 typedef struct pith_model { /* integers only; no float reaches these four */
