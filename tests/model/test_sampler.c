@@ -1,0 +1,92 @@
+/* The sampler's filters on distributions small enough to know the answer. */
+#include "harness.h"
+
+#include "model/sampler.h"
+
+#include <math.h>
+
+enum { VOCAB = 8 };
+static const float logits[VOCAB] = {0, 1, 2, 5, 4.9f, -1, NAN, 3};
+
+static sampler *make(sampler_settings set) {
+    sampler *s = NULL;
+    assert_int_equal(sampler_new(&s, &set, VOCAB, NULL), PITH_OK);
+    return s;
+}
+
+static void histogram(sampler_settings set, const float *l, int counts[VOCAB]) {
+    sampler *s = make(set);
+    memset(counts, 0, VOCAB * sizeof *counts);
+    for (int i = 0; i < 20000; i++) counts[sampler_draw(s, l)]++;
+    sampler_free(s);
+}
+
+static void greedy_takes_the_likeliest(void **state) {
+    (void)state;
+    sampler *s = make((sampler_settings){.repeat_penalty = 1});
+    assert_int_equal(sampler_draw(s, logits), 3);
+    sampler_free(s);
+    float equal[VOCAB] = {0};
+    s = make((sampler_settings){.repeat_penalty = 1});
+    assert_int_equal(sampler_draw(s, equal), 0);
+    sampler_free(s);
+}
+
+static void filters_cut_where_they_say(void **state) {
+    (void)state;
+    int counts[VOCAB];
+    sampler_settings set = {.temperature = 1, .top_k = 2, .top_p = 1, .repeat_penalty = 1, .seed = 3};
+    histogram(set, logits, counts);
+    assert_int_equal(counts[3] + counts[4], 20000);
+    assert_true(fabs(counts[3] / 20000.0 - 1 / (1 + exp(-0.1))) < 0.02);
+    set.top_k = 0, set.top_p = 0.5f;
+    histogram(set, logits, counts);
+    assert_int_equal(counts[3] + counts[4], 20000);
+    set.top_p = 1, set.min_p = 0.1f; /* token 7 has e^-2 = 0.135 of the likeliest, token 2 e^-3 = 0.0498 */
+    histogram(set, logits, counts);
+    assert_true(counts[7] > 0);
+    assert_int_equal(counts[2], 0);
+    set.min_p = 0;
+    histogram(set, logits, counts);
+    assert_true(counts[2] > 0);
+    assert_int_equal(counts[6], 0); /* NaN is never drawn */
+    set.temperature = 0.01f;
+    histogram(set, logits, counts);
+    assert_true(counts[3] > 19900);
+}
+
+static void penalty_discourages_repeats(void **state) {
+    (void)state;
+    sampler *s = make((sampler_settings){.repeat_penalty = 2, .repeat_last = 2});
+    int32_t first = sampler_draw(s, logits), second = sampler_draw(s, logits), third = sampler_draw(s, logits),
+            fourth = sampler_draw(s, logits);
+    assert_int_equal(first, 3);
+    assert_int_equal(second, 4);
+    assert_int_equal(third, 7);  /* 3 and 4 are recent: 2.5 and 2.45 against 3 */
+    assert_int_equal(fourth, 3); /* 3 has left the window of two */
+    sampler_free(s);
+}
+
+static void same_seed_same_tokens(void **state) {
+    (void)state;
+    sampler_settings set = sampler_defaults();
+    set.seed = 42;
+    sampler *a = make(set), *b = make(set);
+    set.seed = 43;
+    sampler *other = make(set);
+    int differ = 0;
+    for (int i = 0; i < 200; i++) {
+        int32_t t = sampler_draw(a, logits);
+        assert_int_equal(t, sampler_draw(b, logits));
+        differ += t != sampler_draw(other, logits);
+    }
+    assert_true(differ > 0);
+    sampler_free(a), sampler_free(b), sampler_free(other);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(greedy_takes_the_likeliest), cmocka_unit_test(filters_cut_where_they_say),
+        cmocka_unit_test(penalty_discourages_repeats), cmocka_unit_test(same_seed_same_tokens)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
