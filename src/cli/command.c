@@ -52,7 +52,7 @@ static void print_option(const pith_option *o) {
 }
 
 static void print_verb_help(const verb *v) {
-    command_print("pith %s: %s\n\nUsage: pith %s %s%s\n\nExample:\n  %s\n\nOptions:\n", v->name, v->summary, v->name,
+    command_print("pith %s: %s\n\nUsage: pith %s%s%s%s\n\nExample:\n  %s\n\nOptions:\n", v->name, v->summary, v->name,
                   v->operands, v->option_count ? " [options]" : "", v->example);
     for (size_t i = 0; i < v->option_count; i++) print_option(&v->options[i]);
     command_print("\nCommon options:\n");
@@ -121,6 +121,8 @@ static pith_status run_verb(const verb *v, command *c, pith_error *err) {
     return s;
 }
 
+static void print_version(void) { command_print("pith %s (%s)\n", PITH_VERSION, isa_name(isa_active())); }
+
 static int call_verb(const verb *v, int argc, char **argv) {
     pith_error err = {0};
     const pith_option *tables[] = {common, v->options};
@@ -132,6 +134,8 @@ static int call_verb(const verb *v, int argc, char **argv) {
     c.json = pith_value_flag(values, "json");
     if (s == PITH_OK && pith_value_flag(values, "help")) {
         print_verb_help(v);
+    } else if (s == PITH_OK && pith_value_flag(values, "version")) {
+        print_version();
     } else if (s == PITH_OK) {
         c.quiet = pith_value_flag(values, "quiet");
         c.force = pith_value_flag(values, "force");
@@ -150,7 +154,7 @@ int command_main(int argc, char **argv) {
     json_set_alloc_funcs(memory_alloc, memory_free);
     const char *name = argc > 1 ? argv[1] : "--help";
     if (strcmp(name, "--version") == 0) {
-        command_print("pith %s (%s)\n", PITH_VERSION, isa_name(isa_active()));
+        print_version();
         return fflush(stdout) == 0 && !output_failed ? 0 : 1;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
