@@ -53,7 +53,7 @@ static void print_option(const pith_option *o) {
 
 static void print_verb_help(const verb *v) {
     command_print("pith %s: %s\n\nUsage: pith %s%s%s%s\n\nExample:\n  %s\n\nOptions:\n", v->name, v->summary, v->name,
-                  v->operands, v->option_count ? " [options]" : "", v->example);
+                  v->operands[0] ? " " : "", v->operands, v->option_count ? " [options]" : "", v->example);
     for (size_t i = 0; i < v->option_count; i++) print_option(&v->options[i]);
     command_print("\nCommon options:\n");
     for (size_t i = 0; i < COMMON; i++) print_option(&common[i]);
