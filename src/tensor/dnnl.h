@@ -1,0 +1,14 @@
+/* tensor/dnnl.h - the one door to oneDNN (libdnnl 2.x, C interface).
+ *
+ * Primitives are made once per shape and kept; they work in memory of the caller's arena. Every function returns false
+ * when oneDNN is not built in or has no fast way (an implementation named ref*), so that the caller does it itself. */
+#ifndef TENSOR_DNNL_H
+#define TENSOR_DNNL_H
+
+#include "tensor/gemm.h"
+
+/* Built in, and the user has not lowered the instruction set (PITH_ISA, isa_force): own kernels then do all. */
+bool onednn_usable(void);
+bool onednn_gemm(const gemm *g, arena *scratch);
+
+#endif

@@ -1,0 +1,40 @@
+/* tensor/gemm.h - matrix products C (+)= op(A) op(B), batched, f32 or with inputs rounded to bf16.
+ *
+ * Through oneDNN where it is built in and all of the machine's instruction sets are allowed; otherwise by own blocked
+ * kernels, whose result does not depend on the number of threads. Call from the compute thread (it parallelizes). */
+#ifndef TENSOR_GEMM_H
+#define TENSOR_GEMM_H
+
+#include "base/arena.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef struct gemm {
+    int64_t m, n, k; /* C is m x n, the sum runs over k; any may be 0 */
+    const float *a, *b;
+    float *c;
+    int64_t lda, ldb, ldc;     /* floats from row to row, as stored */
+    bool ta, tb;               /* A is stored k x m, B is stored n x k */
+    bool add;                  /* C += instead of C = */
+    const float *bias;         /* n, added to every row; NULL: none */
+    int64_t batch;             /* that many products; 0 counts as 1 */
+    int64_t sa, sb, sc;        /* floats from one matrix of the batch to the next; sa or sb may be 0 */
+    bool bf16;                 /* may round A and B to bf16 (sums stay f32) */
+    const uint16_t *a16, *b16; /* A, B in bf16, same layout, where the caller has them; NULL: converted in scratch */
+} gemm;
+
+void gemm_run(const gemm *g, arena *scratch);
+void gemm_own(const gemm *g, arena *scratch); /* never oneDNN: for tests, and the fallback; ignores bf16 */
+
+/* C[m x n] (+)= A B on the calling thread, for small matrices and tiles: A(i,p) = a[i * ars + p * acs], B(p,j) =
+ * b[p * ldb + j]. */
+typedef struct gemm_kernels {
+    void (*tile)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs, const float *b, int64_t ldb,
+                 float *c, int64_t ldc, bool add);
+    /* to[j][i] = from[i][j], rows x cols */
+    void (*transpose)(int64_t rows, int64_t cols, const float *from, int64_t ldf, float *to, int64_t ldt);
+} gemm_kernels;
+const gemm_kernels *gemm_tiles(void);
+
+#endif
