@@ -1,0 +1,90 @@
+/* grad/isa/binary_fast.c - element-wise functions of two rows; either may be one number repeated. */
+#include "grad/kernels.h"
+
+#include <math.h>
+
+#define LOOP(value)                       \
+    if (sa && sb)                         \
+        for (int64_t i = 0; i < n; i++) { \
+            float u = a[i], v = b[i];     \
+            y[i] = value;                 \
+        }                                 \
+    else if (sa)                          \
+        for (int64_t i = 0; i < n; i++) { \
+            float u = a[i], v = *b;       \
+            y[i] = value;                 \
+        }                                 \
+    else                                  \
+        for (int64_t i = 0; i < n; i++) { \
+            float u = *a, v = b[sb * i];  \
+            y[i] = value;                 \
+        }
+
+static void forward(binary_kind kind, int64_t n, const float *a, int sa, const float *b, int sb, float *restrict y) {
+    switch (kind) {
+    case BINARY_ADD: LOOP(u + v) break;
+    case BINARY_SUB: LOOP(u - v) break;
+    case BINARY_MUL: LOOP(u * v) break;
+    case BINARY_DIV: LOOP(u / v) break;
+    case BINARY_KINDS: break;
+    }
+}
+
+/* d (+)= slope for each i; d is one number when its step is 0. */
+#define SPREAD(d, step, slope)                         \
+    if (step)                                          \
+        for (int64_t i = 0; i < n; i++) d[i] += slope; \
+    else {                                             \
+        float sum = 0;                                 \
+        for (int64_t i = 0; i < n; i++) sum += slope;  \
+        *d += sum;                                     \
+    }
+
+static void backward_a(binary_kind kind, int64_t n, const float *b, int sb, const float *dy, float *restrict da,
+                       int sa) {
+    switch (kind) {
+    case BINARY_ADD:
+    case BINARY_SUB: SPREAD(da, sa, dy[i]) break;
+    case BINARY_MUL: SPREAD(da, sa, dy[i] * b[sb * i]) break;
+    case BINARY_DIV: SPREAD(da, sa, dy[i] / b[sb * i]) break;
+    case BINARY_KINDS: break;
+    }
+}
+
+static void backward(binary_kind kind, int64_t n, const float *a, int sa, const float *b, int sb, const float *dy,
+                     float *da, float *db) {
+    if (da) backward_a(kind, n, b, sb, dy, da, sa);
+    if (!db) return;
+    switch (kind) {
+    case BINARY_ADD: SPREAD(db, sb, dy[i]) break;
+    case BINARY_SUB: SPREAD(db, sb, -dy[i]) break;
+    case BINARY_MUL: SPREAD(db, sb, dy[i] * a[sa * i]) break;
+    case BINARY_DIV: SPREAD(db, sb, -dy[i] * a[sa * i] / (b[sb * i] * b[sb * i])) break;
+    case BINARY_KINDS: break;
+    }
+}
+
+static inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+
+static void swiglu(int64_t n, const float *restrict gate, const float *restrict up, float *restrict y) {
+    for (int64_t i = 0; i < n; i++) y[i] = gate[i] * sigmoid(gate[i]) * up[i];
+}
+
+static void swiglu_backward(int64_t n, const float *restrict gate, const float *restrict up, const float *restrict dy,
+                            float *restrict dgate, float *restrict dup, bool fresh_gate, bool fresh_up) {
+    if (fresh_gate && dgate)
+        for (int64_t i = 0; i < n; i++) dgate[i] = 0;
+    if (fresh_up && dup)
+        for (int64_t i = 0; i < n; i++) dup[i] = 0;
+    for (int64_t i = 0; i < n; i++) {
+        float s = sigmoid(gate[i]);
+        if (dgate) dgate[i] += dy[i] * up[i] * (s + gate[i] * s * (1 - s));
+        if (dup) dup[i] += dy[i] * gate[i] * s;
+    }
+}
+
+static void add(int64_t n, const float *restrict x, float *restrict y) {
+    for (int64_t i = 0; i < n; i++) y[i] += x[i];
+}
+
+const binary_kernels ISA_TABLE(binary_table) = {forward, backward, swiglu, swiglu_backward, add};

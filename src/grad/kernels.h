@@ -1,0 +1,82 @@
+/* grad/kernels.h - inner loops of the operations, compiled once per instruction set (isa/x_fast.c).
+ *
+ * All work on the calling thread and on contiguous f32 rows. `fresh`: the gradient is assigned, not added to. */
+#ifndef GRAD_KERNELS_H
+#define GRAD_KERNELS_H
+
+#include "base/isa.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum unary_kind {
+    UNARY_AFFINE, /* p * x + q */
+    UNARY_EXP,
+    UNARY_LOG,
+    UNARY_SQRT,
+    UNARY_ABS,
+    UNARY_SQUARE,
+    UNARY_POW,   /* x^p */
+    UNARY_CLAMP, /* to [p, q] */
+    UNARY_SIN,   /* sin(p x) */
+    UNARY_TANH,
+    UNARY_SIGMOID,
+    UNARY_LEAKY_RELU, /* slope p below 0 */
+    UNARY_GELU,
+    UNARY_GELU_TANH,
+    UNARY_SILU,
+    UNARY_SOFTPLUS,
+    UNARY_KINDS
+} unary_kind;
+
+typedef enum binary_kind { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_KINDS } binary_kind;
+
+/* Element-wise functions; isa/unary_fast.c */
+typedef struct unary_kernels {
+    void (*forward)(unary_kind kind, float p, float q, int64_t n, const float *x, float *y);
+    /* dx (+)= dy * f'(x); y = f(x) */
+    void (*backward)(unary_kind kind, float p, float q, int64_t n, const float *x, const float *y, const float *dy,
+                     float *dx, bool fresh);
+} unary_kernels;
+
+/* Element-wise functions of two rows; isa/binary_fast.c */
+typedef struct binary_kernels {
+    /* a and b have n values (step 1) or one (step 0) */
+    void (*forward)(binary_kind kind, int64_t n, const float *a, int step_a, const float *b, int step_b, float *y);
+    /* da and db, shaped as a and b, are added to; either may be NULL */
+    void (*backward)(binary_kind kind, int64_t n, const float *a, int step_a, const float *b, int step_b,
+                     const float *dy, float *da, float *db);
+    void (*swiglu)(int64_t n, const float *gate, const float *up, float *y);
+    void (*swiglu_backward)(int64_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup,
+                            bool fresh_gate, bool fresh_up);
+    void (*add)(int64_t n, const float *x, float *y); /* y += x */
+} binary_kernels;
+
+/* Norms of one row; isa/norm_fast.c */
+typedef struct norm_kernels {
+    /* y = x r w with r = 1 / sqrt(mean x^2 + epsilon), returned; w may be NULL */
+    float (*rms)(int64_t n, const float *x, const float *w, float epsilon, float *y);
+    /* dx may be NULL; dw (added to) may be NULL */
+    void (*rms_backward)(int64_t n, const float *x, const float *w, float r, const float *dy, float *dx, bool fresh,
+                         float *dw);
+} norm_kernels;
+
+/* Exponentials of one row; isa/softmax_fast.c */
+typedef struct softmax_kernels {
+    /* y = softmax(scale x), may be in place; returns the log of the sum of exp(scale x). n >= 1 */
+    float (*forward)(int64_t n, float scale, const float *x, float *y);
+    void (*exp_minus)(int64_t n, float scale, float log_sum, float *x); /* x = exp(scale x - log_sum), in place */
+    /* log sum exp(x) - (1 - smoothing) x[label] - smoothing mean(x); *log_sum for backward */
+    float (*cross_entropy)(int64_t n, const float *x, int label, float smoothing, float *log_sum);
+    void (*cross_entropy_backward)(int64_t n, const float *x, int label, float smoothing, float log_sum, float scale,
+                                   float *dx, bool fresh);
+    void (*scores_backward)(int64_t n, const float *p, float d, float scale, float *dp); /* dp = p (dp - d) scale */
+    float (*dot)(int64_t n, const float *a, const float *b);
+} softmax_kernels;
+
+const unary_kernels *unary_kernel(void);
+const binary_kernels *binary_kernel(void);
+const norm_kernels *norm_kernel(void);
+const softmax_kernels *softmax_kernel(void);
+
+#endif

@@ -1,0 +1,74 @@
+/* grad/ops.h - the operations, as a network calls them. One line of description each; shapes in order of dimensions.
+ *
+ * "..." stands for any leading dimensions. All values are f32 unless said otherwise; ids and labels are i32. */
+#ifndef GRAD_OPS_H
+#define GRAD_OPS_H
+
+#include "grad/tape.h"
+
+/* Products. */
+var grad_linear(tape *t, var x, var w, var b); /* x (..., in), w (out, in), b (out) or VAR_NONE -> (..., out) */
+/* a (..., m, k) or (..., k, m) if ta; b (..., k, n) or (..., n, k) if tb; equal leading sizes, or b without -> (..., m,
+ * n) */
+var grad_matmul(tape *t, var a, var b, bool ta, bool tb);
+
+/* Element-wise of two; sizes of b are those of a, or 1, or missing in front (b is repeated). */
+var grad_add(tape *t, var a, var b);
+var grad_sub(tape *t, var a, var b);
+var grad_mul(tape *t, var a, var b);
+var grad_div(tape *t, var a, var b);
+
+/* Element-wise of one. */
+var grad_affine(tape *t, var x, float scale, float shift); /* scale * x + shift */
+var grad_exp(tape *t, var x);
+var grad_log(tape *t, var x);
+var grad_sqrt(tape *t, var x);
+var grad_abs(tape *t, var x);
+var grad_square(tape *t, var x);
+var grad_pow(tape *t, var x, float power); /* x > 0 */
+var grad_clamp(tape *t, var x, float low, float high);
+var grad_sin(tape *t, var x, float frequency); /* sin(frequency * x) */
+var grad_tanh(tape *t, var x);
+var grad_sigmoid(tape *t, var x);
+var grad_relu(tape *t, var x);
+var grad_leaky_relu(tape *t, var x, float slope);
+var grad_gelu(tape *t, var x); /* exact, by erf */
+var grad_gelu_tanh(tape *t, var x);
+var grad_silu(tape *t, var x);
+var grad_softplus(tape *t, var x);
+var grad_swiglu(tape *t, var gate, var up); /* silu(gate) * up, same shapes */
+
+/* Normalization over the last dimension. */
+var grad_rms_norm(tape *t, var x, var w, float epsilon); /* w (last) or VAR_NONE */
+
+/* Sequences. */
+var grad_embedding(tape *t, var table, var ids); /* table (rows, width), ids i32 (...) -> (..., width) */
+/* x (batch, time, heads, size): pairs are turned by (first + time) * base^(-2 i / size). Pairs are (0,1), (2,3), ...
+ * or, with halves, (i, i + size / 2). Only the first `turned` values of each head (0: all). */
+var grad_rope(tape *t, var x, float base, int64_t first, int64_t turned, bool halves);
+/* q (batch, time, heads, size), k and v (batch, past, groups, size), heads a multiple of groups; causal: query i sees
+ * keys up to i + past - time. scale 0: 1 / sqrt(size). -> as q */
+var grad_attention(tape *t, var q, var k, var v, bool causal, float scale);
+
+/* Losses: one number. */
+/* Mean over rows of -log softmax(logits)[label]; logits (..., classes), labels i32 (...); rows labelled `ignore` do not
+ * count; smoothing in [0, 1) mixes in the uniform distribution. */
+var grad_cross_entropy(tape *t, var logits, var labels, int ignore, float smoothing);
+
+/* Value of `hard`, gradient to x: rounding and the like, seen as the identity. Same shapes. */
+var grad_straight_through(tape *t, var x, var hard);
+
+/* The operations themselves, one a line. */
+extern const grad_op grad_op_linear;
+extern const grad_op grad_op_matmul;
+extern const grad_op grad_op_binary;
+extern const grad_op grad_op_unary;
+extern const grad_op grad_op_swiglu;
+extern const grad_op grad_op_rms_norm;
+extern const grad_op grad_op_embedding;
+extern const grad_op grad_op_rope;
+extern const grad_op grad_op_attention;
+extern const grad_op grad_op_cross_entropy;
+extern const grad_op grad_op_straight_through;
+
+#endif
