@@ -1,0 +1,7 @@
+/* model_readers.c - the one list of model formats pith opens, in the order they are tried. */
+#include "file/readers.h"
+
+const model_reader *const model_readers[] = {
+    &gguf_reader,
+    NULL,
+};
