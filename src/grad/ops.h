@@ -12,6 +12,12 @@ var grad_linear(tape *t, var x, var w, var b); /* x (..., in), w (out, in), b (o
  * n) */
 var grad_matmul(tape *t, var a, var b, bool ta, bool tb);
 
+/* Pictures x (n, h, w, c). `pad` zeros all round. */
+/* w (o, kh, kw, c / groups), b (o) or VAR_NONE -> (n, (h + 2 pad - kh) / stride + 1, ..., o) */
+var grad_conv(tape *t, var x, var w, var b, int64_t stride, int64_t pad, int64_t groups);
+/* w (c, kh, kw, o / groups), b (o) or VAR_NONE -> (n, (h - 1) stride - 2 pad + kh + extra, ..., o), extra < stride */
+var grad_conv_transposed(tape *t, var x, var w, var b, int64_t stride, int64_t pad, int64_t extra, int64_t groups);
+
 /* Element-wise of two; sizes of b are those of a, or 1, or missing in front (b is repeated). */
 var grad_add(tape *t, var a, var b);
 var grad_sub(tape *t, var a, var b);
@@ -61,6 +67,8 @@ var grad_straight_through(tape *t, var x, var hard);
 /* The operations themselves, one a line. */
 extern const grad_op grad_op_linear;
 extern const grad_op grad_op_matmul;
+extern const grad_op grad_op_conv;
+extern const grad_op grad_op_conv_transposed;
 extern const grad_op grad_op_binary;
 extern const grad_op grad_op_unary;
 extern const grad_op grad_op_swiglu;

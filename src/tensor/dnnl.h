@@ -5,10 +5,15 @@
 #ifndef TENSOR_DNNL_H
 #define TENSOR_DNNL_H
 
+#include "tensor/conv.h"
 #include "tensor/gemm.h"
 
 /* Built in, and the user has not lowered the instruction set (PITH_ISA, isa_force): own kernels then do all. */
 bool onednn_usable(void);
 bool onednn_gemm(const gemm *g, arena *scratch);
+/* Outputs and gradients are assigned, not added to. */
+bool onednn_conv_forward(const conv *v, const float *x, const float *w, const float *bias, float *y, arena *scratch);
+bool onednn_conv_backward_data(const conv *v, const float *dy, const float *w, float *dx, arena *scratch);
+bool onednn_conv_backward_weights(const conv *v, const float *x, const float *dy, float *dw, arena *scratch);
 
 #endif
