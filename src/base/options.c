@@ -29,10 +29,22 @@ struct pith_values {
     size_t operand_count, operand_capacity;
 };
 
+static int64_t choice_index(const pith_option *o, const char *text) {
+    size_t length = strlen(text);
+    const char *p = o->unit;
+    for (int64_t index = 0;; index++) {
+        size_t n = strcspn(p, "|");
+        if (n == length && strncasecmp(p, text, n) == 0) return index;
+        if (!p[n]) return -1;
+        p += n + 1;
+    }
+}
+
 static void set_initial(slot *s) {
     s->text = s->row->text;
     s->real = s->row->initial;
     s->integer = (int64_t)s->row->initial;
+    if (s->row->type == PITH_CHOICE && s->text) s->integer = choice_index(s->row, s->text);
 }
 
 pith_status pith_values_new(pith_values **out, const pith_option *const *tables, const size_t *counts, int table_count,
@@ -108,18 +120,11 @@ static pith_status set_number(slot *s, const char *text, pith_error *err) {
 
 /* `unit` of a choice is "a|b|c". */
 static pith_status set_choice(slot *s, const char *text, pith_error *err) {
-    size_t length = strlen(text);
-    const char *p = s->row->unit;
-    for (int64_t index = 0;; index++) {
-        size_t n = strcspn(p, "|");
-        if (n == length && strncasecmp(p, text, n) == 0) {
-            s->integer = index;
-            s->text = text;
-            return PITH_OK;
-        }
-        if (!p[n]) return bad_value(s->row, text, s->row->unit, err);
-        p += n + 1;
-    }
+    int64_t index = choice_index(s->row, text);
+    if (index < 0) return bad_value(s->row, text, s->row->unit, err);
+    s->integer = index;
+    s->text = text;
+    return PITH_OK;
 }
 
 static pith_status set_slot(slot *s, const char *text, pith_error *err) {
