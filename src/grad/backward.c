@@ -81,8 +81,11 @@ static void run_replay(tape *t, const tape_node *n) {
         if (n->in[i] >= 0 && t->values[n->in[i]].wants && !gradient_of(t, n->in[i], false, &d, &fresh)) return;
     size_t mark = arena_mark(&t->step), values = t->value_count, nodes = t->node_count;
     uint64_t draws = t->draws;
+    bool again = t->again;
     t->draws = n->draws;
+    t->again = true;
     var out = n->replay.fn(t, n->replay.user, n->in, n->n);
+    t->again = again;
     t->draws = draws;
     if (t->error.status != PITH_OK) return;
     const float *from = t->values[n->out].grad;

@@ -59,6 +59,20 @@ typedef struct norm_kernels {
     /* dx may be NULL; dw (added to) may be NULL */
     void (*rms_backward)(int64_t n, const float *x, const float *w, float r, const float *dy, float *dx, bool fresh,
                          float *dw);
+    /* y = (x - mean) r w + b; w, b may be NULL; stats[0] = mean, stats[1] = r */
+    void (*layer)(int64_t n, const float *x, const float *w, const float *b, float epsilon, float *y, float *stats);
+    /* dx, dw, db may be NULL; dw and db are added to */
+    void (*layer_backward)(int64_t n, const float *x, const float *w, const float *stats, const float *dy, float *dx,
+                           bool fresh, float *dw, float *db);
+    /* By channel: y = x scale + shift */
+    void (*channels)(int64_t n, const float *x, const float *scale, const float *shift, float *y);
+    /* By channel: sum += x - center, squares += (x - center)^2 */
+    void (*channel_sums)(int64_t n, const float *x, const float *center, float *sum, float *squares);
+    /* By channel: sum += dy, dot += dy (x - mean) */
+    void (*channel_dots)(int64_t n, const float *x, const float *mean, const float *dy, float *sum, float *dot);
+    /* By channel: dx (+)= a dy + b (x - mean) + c */
+    void (*channels_backward)(int64_t n, const float *x, const float *mean, const float *dy, const float *a,
+                              const float *b, const float *c, float *dx, bool fresh);
 } norm_kernels;
 
 /* Exponentials of one row; isa/softmax_fast.c */

@@ -23,6 +23,7 @@ typedef struct grad_call {          /* what an operation sees; memory is the ste
     rng *random;                       /* keyed (seed, step, node); the same numbers when a stretch is recomputed */
     bool bf16;                         /* products may round their inputs to bf16 */
     bool training;                     /* false in a no-gradient scope: dropout passes, batch norm uses its averages */
+    bool again;                        /* a recomputed stretch: forward already ran once in this step */
 } grad_call;
 
 typedef struct grad_case grad_case; /* one test case of an op: shapes, attributes, ranges; grad/check.h */

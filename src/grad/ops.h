@@ -18,6 +18,10 @@ var grad_conv(tape *t, var x, var w, var b, int64_t stride, int64_t pad, int64_t
 /* w (c, kh, kw, o / groups), b (o) or VAR_NONE -> (n, (h - 1) stride - 2 pad + kh + extra, ..., o), extra < stride */
 var grad_conv_transposed(tape *t, var x, var w, var b, int64_t stride, int64_t pad, int64_t extra, int64_t groups);
 
+/* Windows of size x size; padding counts for nothing. -> (n, (h + 2 pad - size) / stride + 1, ..., c) */
+var grad_max_pool(tape *t, var x, int64_t size, int64_t stride, int64_t pad);
+var grad_average_pool(tape *t, var x, int64_t size, int64_t stride, int64_t pad);
+
 /* Element-wise of two; sizes of b are those of a, or 1, or missing in front (b is repeated). */
 var grad_add(tape *t, var a, var b);
 var grad_sub(tape *t, var a, var b);
@@ -44,7 +48,17 @@ var grad_silu(tape *t, var x);
 var grad_softplus(tape *t, var x);
 var grad_swiglu(tape *t, var gate, var up); /* silu(gate) * up, same shapes */
 
-/* Normalization over the last dimension. */
+/* Sums and means over `count` dimensions from `first` on; count -1: all that follow. */
+var grad_sum(tape *t, var x, int first, int count);
+var grad_mean(tape *t, var x, int first, int count);
+
+var grad_dropout(tape *t, var x, float p); /* nothing in a no-gradient scope */
+
+/* Normalization. */
+var grad_layer_norm(tape *t, var x, var w, var b, float epsilon); /* over the last dimension; w, b (last) or VAR_NONE */
+/* x (..., channels), all others (channels). In training normalizes by the batch and moves mean and variance (frozen
+ * parameters or constants, written in place) by momentum; in a no-gradient scope normalizes by these. */
+var grad_batch_norm(tape *t, var x, var w, var b, var mean, var variance, float momentum, float epsilon);
 var grad_rms_norm(tape *t, var x, var w, float epsilon); /* w (last) or VAR_NONE */
 
 /* Sequences. */
@@ -78,5 +92,10 @@ extern const grad_op grad_op_rope;
 extern const grad_op grad_op_attention;
 extern const grad_op grad_op_cross_entropy;
 extern const grad_op grad_op_straight_through;
+extern const grad_op grad_op_pool;
+extern const grad_op grad_op_reduce;
+extern const grad_op grad_op_dropout;
+extern const grad_op grad_op_layer_norm;
+extern const grad_op grad_op_batch_norm;
 
 #endif

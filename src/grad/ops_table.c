@@ -15,5 +15,10 @@ const grad_op *const grad_ops[] = {
     &grad_op_attention,
     &grad_op_cross_entropy,
     &grad_op_straight_through,
+    &grad_op_pool,
+    &grad_op_reduce,
+    &grad_op_dropout,
+    &grad_op_layer_norm,
+    &grad_op_batch_norm,
     NULL,
 };

@@ -43,7 +43,7 @@ void tape_begin(tape *t, uint64_t seed, uint64_t step) {
     arena_release(&t->scratch, 0);
     t->value_count = t->node_count = t->block_count = 0;
     t->seed = seed, t->step_number = step, t->draws = 0;
-    t->record = t->training = true;
+    t->record = t->training = true, t->again = false;
     memset(&t->error, 0, sizeof t->error);
     for (int i = 0; i < t->param_vars_n; i++) t->param_vars[i] = VAR_NONE;
 }
@@ -269,6 +269,7 @@ void tape_call(tape *t, const tape_node *n, grad_call *c, rng *random) {
     c->random = random;
     c->bf16 = t->bf16;
     c->training = t->training;
+    c->again = t->again;
 }
 
 /* Shapes of the outputs, their memory and that of `saved`. False: failed. */

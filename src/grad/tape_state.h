@@ -46,6 +46,7 @@ struct tape {
     int param_vars_n;
     uint64_t seed, step_number, draws;
     bool record, training, bf16, trap_nan;
+    bool again; /* inside a stretch that runs a second time */
     pith_error error;
 };
 
