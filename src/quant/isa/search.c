@@ -50,8 +50,9 @@ INLINE lanes load(const float *p, int lane) { return *(const lanes *)(p + lane);
 INLINE void store(float *p, int lane, lanes v) { *(lanes *)(p + lane) = v; }
 INLINE lanes all(float v) { return v - (lanes){0}; }
 INLINE lanes pick(ints where, lanes a, lanes b) { return (lanes)((where & (ints)a) | (~where & (ints)b)); }
-INLINE lanes inverse(lanes v) { return pick(v != 0.0f, 1.0f / v, all(0)); }
 INLINE lanes magnitude(lanes v) { return (lanes)((ints)v & 0x7fffffff); }
+/* 0 where the inverse would be infinite. */
+INLINE lanes inverse(lanes v) { return pick(magnitude(v) > 1e-38f, 1.0f / v, all(0)); }
 
 /* The allowed number nearest to v. Adding and subtracting 1.5 * 2^23 rounds to the nearest whole number. */
 INLINE lanes nearest(const task *t, lanes v, int table) {
@@ -102,7 +103,7 @@ static void errors_of(const task *t, const choice *c, float *error) {
 
 static void codes_of(const task *t, const choice *c, search_result *out) {
     for (int lane = 0; lane < LANES; lane++) {
-        float step = c->step[lane], inv = step != 0 ? 1.0f / step : 0, offset = c->offset[lane];
+        float step = c->step[lane], inv = fabsf(step) > 1e-38f ? 1.0f / step : 0, offset = c->offset[lane];
         for (int e = 0; e < t->plan->group; e++) {
             float v = (t->in->x[e][lane] + offset) * inv;
             if (t->plan->value) {
@@ -189,16 +190,26 @@ typedef struct affine_group {
     lanes limit;             /* start may not be above this */
 } affine_group;
 
+/* By how much x' = step * q + start lowers the error below that of x' = 0. */
+INLINE lanes affine_gain(const affine_group *g, const sums *s, lanes step, lanes start) {
+    lanes gain = start * (2 * g->x - start * g->w - 2 * step * s->q) + step * (2 * s->qx - step * s->qq);
+    return pick(step > 0.0f, gain, all(0));
+}
+
+/* The best line through codes and weights; or, where the codes hardly differ or it would begin above the limit, the
+ * best step from the start they were made with. */
 INLINE fit affine_fit(const task *t, int lane, const affine_group *g, lanes inv, lanes start) {
     sums s = sums_of(t, lane, g->base, inv, start, 0);
     lanes det = inverse(g->w * s.qq - s.q * s.q);
-    fit f = {.step = (g->w * s.qx - g->x * s.q) * det, .start = (s.qq * g->x - s.q * s.qx) * det};
-    ints over = f.start > g->limit;
-    f.start = pick(over, g->limit, f.start);
-    f.step = pick(over, (s.qx - g->limit * s.q) * inverse(s.qq), f.step);
-    f.gain = f.start * (2 * g->x - f.start * g->w - 2 * f.step * s.q) + f.step * (2 * s.qx - f.step * s.qq);
-    f.gain = pick(f.step > 0.0f, f.gain, all(0));
-    return f;
+    fit line = {.step = (g->w * s.qx - g->x * s.q) * det, .start = (s.qq * g->x - s.q * s.qx) * det};
+    ints over = line.start > g->limit;
+    line.start = pick(over, g->limit, line.start);
+    line.step = pick(over, (s.qx - g->limit * s.q) * inverse(s.qq), line.step);
+    line.gain = affine_gain(g, &s, line.step, line.start);
+    fit fixed = {.step = (s.qx - start * s.q) * inverse(s.qq), .start = start};
+    fixed.gain = affine_gain(g, &s, fixed.step, fixed.start);
+    keep_better(&fixed, line);
+    return fixed;
 }
 
 INLINE affine_group affine_group_of(const task *t, int lane) {
