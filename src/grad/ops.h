@@ -22,6 +22,19 @@ var grad_conv_transposed(tape *t, var x, var w, var b, int64_t stride, int64_t p
 var grad_max_pool(tape *t, var x, int64_t size, int64_t stride, int64_t pad);
 var grad_average_pool(tape *t, var x, int64_t size, int64_t stride, int64_t pad);
 
+/* (n, h, w, c f^2) -> (n, h f, w f, c), and back; channel (o f + dy) f + dx goes to pixel (dy, dx). */
+var grad_pixel_shuffle(tape *t, var x, int64_t factor);
+var grad_pixel_unshuffle(tape *t, var x, int64_t factor);
+/* To another size, pixel centers at half integers, borders repeated. */
+var grad_resize_nearest(tape *t, var x, int64_t height, int64_t width);
+var grad_resize_bilinear(tape *t, var x, int64_t height, int64_t width);
+var grad_resize_bicubic(tape *t, var x, int64_t height, int64_t width);
+
+/* Parts. */
+var grad_concat(tape *t, const var *x, int count, int axis); /* at most GRAD_IN tensors */
+var grad_slice(tape *t, var x, int axis, int64_t first, int64_t count);
+var grad_gather(tape *t, var x, var ids); /* x (..., n), ids i32 (...) -> (...): x[..., ids[...]] */
+
 /* Element-wise of two; sizes of b are those of a, or 1, or missing in front (b is repeated). */
 var grad_add(tape *t, var a, var b);
 var grad_sub(tape *t, var a, var b);
@@ -70,7 +83,15 @@ var grad_rope(tape *t, var x, float base, int64_t first, int64_t turned, bool ha
  * keys up to i + past - time. scale 0: 1 / sqrt(size). -> as q */
 var grad_attention(tape *t, var q, var k, var v, bool causal, float scale);
 
+/* Over the last dimension. */
+var grad_softmax(tape *t, var x);
+var grad_log_softmax(tape *t, var x);
+
 /* Losses: one number. */
+var grad_mse(tape *t, var a, var b); /* mean of (a - b)^2 */
+var grad_l1(tape *t, var a, var b);  /* mean of |a - b| */
+/* Mean over rows of T^2 KL(softmax(teacher / T) || softmax(student / T)); the teacher gets no gradient. */
+var grad_kl(tape *t, var student, var teacher, float temperature);
 /* Mean over rows of -log softmax(logits)[label]; logits (..., classes), labels i32 (...); rows labelled `ignore` do not
  * count; smoothing in [0, 1) mixes in the uniform distribution. */
 var grad_cross_entropy(tape *t, var logits, var labels, int ignore, float smoothing);
@@ -97,5 +118,13 @@ extern const grad_op grad_op_reduce;
 extern const grad_op grad_op_dropout;
 extern const grad_op grad_op_layer_norm;
 extern const grad_op grad_op_batch_norm;
+extern const grad_op grad_op_distance;
+extern const grad_op grad_op_softmax;
+extern const grad_op grad_op_kl;
+extern const grad_op grad_op_concat;
+extern const grad_op grad_op_slice;
+extern const grad_op grad_op_gather;
+extern const grad_op grad_op_pixel_shuffle;
+extern const grad_op grad_op_resize;
 
 #endif

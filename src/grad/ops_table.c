@@ -20,5 +20,13 @@ const grad_op *const grad_ops[] = {
     &grad_op_dropout,
     &grad_op_layer_norm,
     &grad_op_batch_norm,
+    &grad_op_distance,
+    &grad_op_softmax,
+    &grad_op_kl,
+    &grad_op_concat,
+    &grad_op_slice,
+    &grad_op_gather,
+    &grad_op_pixel_shuffle,
+    &grad_op_resize,
     NULL,
 };
