@@ -3,5 +3,7 @@
 
 const model_reader *const model_readers[] = {
     &gguf_reader,
+    &safetensors_reader,
+    &llama2c_reader,
     NULL,
 };

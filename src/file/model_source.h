@@ -2,7 +2,8 @@
  *
  * Formats: GGUF (first file of a split stands for all), safetensors, a HuggingFace folder, a llama2.c checkpoint, and
  * .pith. Each offers its tensors under two names (the file's own and GGUF's), metadata in GGUF's terms, and the small
- * files that travel with it. Who runs, packs, converts or describes models needs nothing else. */
+ * files that travel with it. A tokenizer that is not in GGUF form is among those files: the room token/ reads it. Who
+ * runs, packs, converts or describes models needs nothing else. */
 #ifndef FILE_MODEL_SOURCE_H
 #define FILE_MODEL_SOURCE_H
 
@@ -16,8 +17,10 @@ typedef struct model_tensor {
     bool transposed;       /* the file holds [in][out] (GPT-2's projections); GGUF's order is [out][in] */
 } model_tensor;
 
-typedef struct model_extra { /* a small file beside the weights, or the safetensors header ("header.json") */
-    const char *name;        /* "config.json", "tokenizer.json", "chat_template.jinja" ... */
+#define MODEL_HEADER "header.json" /* extra: the header of a single safetensors file, byte for byte */
+
+typedef struct model_extra { /* a small file beside the weights, or MODEL_HEADER */
+    const char *name;        /* "config.json", "tokenizer.json", "tokenizer.bin" (llama2.c) ... */
     pith_bytes bytes;        /* borrowed from the source */
 } model_extra;
 

@@ -4,6 +4,6 @@
 
 #include "file/model_source.h"
 
-extern const model_reader gguf_reader;
+extern const model_reader gguf_reader, safetensors_reader, llama2c_reader, huggingface_reader;
 
 #endif
