@@ -1,4 +1,4 @@
-/* bench/quant_pack.c - packing speed and error of every format: quant_pack [ROWS COLS] (default 1024 x 2048).
+/* bench/quant_pack.c - packing speed and error of every format: quant_pack [ROWS COLS] (default 2048 x 2048).
  *
  * Gaussian weights, on all threads. Error: mean square of the difference over mean square of the weights; bits: what
  * the best possible code of that size could not go below is 4^-bits. */
@@ -40,7 +40,7 @@ static double seconds_to_pack(const pith_format *f, const pith_pack_input *in, p
 }
 
 int main(int argc, char **argv) {
-    int64_t rows = argc > 2 ? atoll(argv[1]) : 1024, cols = argc > 2 ? atoll(argv[2]) : 2048;
+    int64_t rows = argc > 2 ? atoll(argv[1]) : 2048, cols = argc > 2 ? atoll(argv[2]) : 2048;
     if (rows < 1 || cols < 256 || cols % 256 || rows > (1 << 30) / cols) {
         fprintf(stderr, "usage: quant_pack [ROWS COLS], COLS a multiple of 256\n");
         return 2;
