@@ -163,8 +163,7 @@ static bool encode_run(encoder *e, const uint8_t *text, size_t size, bool first)
         if (v->prefix == TOKEN_PREFIX_FIRST && (text[0] == ' ' || is_mark(text, size))) prefix = false;
         return encode_spm(e, text, size, prefix);
     }
-    if (v->model == TOKEN_BPE) return encode_bpe(e, text, size, prefix && text[0] != ' ');
-    return put_bytes(e, text, size);
+    return encode_bpe(e, text, size, prefix && text[0] != ' ');
 }
 
 static bool word_char(const uint8_t *text, size_t size) {
@@ -220,7 +219,7 @@ pith_status tokenizer_encode(const tokenizer *t, const void *text, size_t size, 
                              pith_error *err) {
     encoder e = {.t = t, .out = out, .err = err, .status = PITH_OK};
     const token_vocab *v = &t->vocab;
-    if (size >= CACHE_FROM && v->model != TOKEN_BYTES) {
+    if (size >= CACHE_FROM) {
         e.cache = memory_zero(CACHE_PLACES, sizeof *e.cache);
         if (!e.cache) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
     }

@@ -176,10 +176,6 @@ static pith_status write_merges(const token_vocab *v, meta *m, pith_error *err) 
 }
 
 pith_status token_vocab_to_meta(const token_vocab *v, meta *m, pith_error *err) {
-    if (v->model == TOKEN_BYTES)
-        return pith_fail(err, PITH_UNSUPPORTED, KEY("model"), -1,
-                         "expected a byte-level or SentencePiece vocabulary, found plain bytes: use a byte-level BPE "
-                         "without merges");
     meta_remove_prefix(m, "tokenizer.");
     pith_status s = meta_set_text(m, KEY("model"), v->model == TOKEN_BPE ? "gpt2" : "llama", err);
     if (s == PITH_OK) s = meta_set_text(m, KEY("pre"), v->model == TOKEN_BPE ? v->pre : "default", err);

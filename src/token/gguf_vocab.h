@@ -8,7 +8,7 @@
 /* PITH_NOT_FOUND: the metadata holds no tokenizer. PITH_UNSUPPORTED names the tokenizer or pre-tokenizer. */
 pith_status tokenizer_from_meta(tokenizer **t, const meta *m, pith_error *err);
 pith_status token_vocab_from_meta(token_vocab *v, const meta *m, pith_error *err);
-/* Replaces every tokenizer.* key. Plain bytes have no GGUF form: PITH_UNSUPPORTED. */
+/* Replaces every tokenizer.* key. */
 pith_status token_vocab_to_meta(const token_vocab *v, meta *m, pith_error *err);
 
 #endif

@@ -271,7 +271,7 @@ pith_status symbol_table_build(symbol_table *s, const token_vocab *v, pith_error
     }
     pith_status status = add_tokens(s, v, spelled, err);
     if (status == PITH_OK && v->model == TOKEN_SPM && v->merge_count == 0) status = add_scored(s, v, spelled, err);
-    else if (status == PITH_OK && v->model != TOKEN_BYTES) status = add_ranked(s, v, spelled, err);
+    else if (status == PITH_OK) status = add_ranked(s, v, spelled, err);
     memory_free(spelled);
     if (status != PITH_OK) symbol_table_free(s);
     return status;

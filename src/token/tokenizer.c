@@ -3,8 +3,8 @@
 
 #include "base/memory.h"
 #include "token/tokenizer_parts.h"
+#include "token/unicode.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -167,12 +167,13 @@ pith_status tokenizer_new(tokenizer **out, token_vocab *v, pith_error *err) {
 
 pith_status tokenizer_new_bytes(tokenizer **t, const char *const *specials, size_t count, pith_error *err) {
     *t = NULL;
-    token_vocab v = token_vocab_empty(TOKEN_BYTES);
+    token_vocab v = token_vocab_empty(TOKEN_BPE);
+    memcpy(v.pre, "gpt-2", sizeof "gpt-2");
     pith_status s = PITH_OK;
-    char name[8];
     for (unsigned i = 0; i < 256 && s == PITH_OK; i++) {
-        snprintf(name, sizeof name, "<0x%02X>", i);
-        s = token_vocab_add(&v, name, 6, 0, TOKEN_BYTE, err);
+        uint8_t letter[4];
+        uint32_t size = unicode_write(token_byte_letter((uint8_t)i), letter);
+        s = token_vocab_add(&v, (const char *)letter, size, 0, TOKEN_NORMAL, err);
     }
     if (s == PITH_OK) s = token_vocab_add(&v, "<|endoftext|>", 13, 0, TOKEN_CONTROL, err);
     for (size_t i = 0; i < count && s == PITH_OK; i++)

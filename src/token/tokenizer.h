@@ -14,7 +14,8 @@ typedef struct tokenizer tokenizer;
 pith_status tokenizer_new(tokenizer **t, token_vocab *v, pith_error *err);
 void tokenizer_free(tokenizer *t); /* safe on NULL */
 
-/* Plain bytes: ids 0..255, then <|endoftext|> (256, also the start token) and whatever `specials` names. */
+/* Plain bytes, as a byte-level BPE without merges: ids 0..255 are the bytes, then <|endoftext|> (256, also the start
+ * token) and whatever `specials` names. */
 pith_status tokenizer_new_bytes(tokenizer **t, const char *const *specials, size_t count, pith_error *err);
 /* A tokenizer.json in memory, and optionally tokenizer_config.json and generation_config.json, which name the start
  * and end tokens and hold the chat template (NULL, 0: none). `where` is for messages. */

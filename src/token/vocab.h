@@ -5,9 +5,8 @@
 #include "pith/status.h"
 
 typedef enum token_model {
-    TOKEN_BPE,  /* byte-level: tokens spelled in gpt-2's alphabet of 256 letters; GGUF "gpt2" */
-    TOKEN_SPM,  /* SentencePiece BPE: characters, U+2581 for a space, <0x00> .. <0xFF> for bytes; GGUF "llama" */
-    TOKEN_BYTES /* token i is byte i; the rest are specials */
+    TOKEN_BPE, /* byte-level: tokens spelled in gpt-2's alphabet of 256 letters; GGUF "gpt2" */
+    TOKEN_SPM, /* SentencePiece BPE: characters, U+2581 for a space, <0x00> .. <0xFF> for bytes; GGUF "llama" */
 } token_model;
 
 typedef enum token_type { /* GGUF's numbers */
