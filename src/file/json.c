@@ -5,7 +5,16 @@
 
 #include <pthread.h>
 
-static void adopt(void) { json_set_alloc_funcs(memory_alloc, memory_free); }
+/* jansson calls a lack of memory in a string a syntax error; this knows better. */
+static _Thread_local bool refused;
+
+static void *allocate(size_t size) {
+    void *p = memory_alloc(size);
+    refused |= p == NULL;
+    return p;
+}
+
+static void adopt(void) { json_set_alloc_funcs(allocate, memory_free); }
 
 void memory_adopt_jansson(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -15,9 +24,10 @@ void memory_adopt_jansson(void) {
 pith_status json_parse(json_t **out, const void *bytes, size_t size, const char *where, pith_error *err) {
     json_error_t e;
     memory_adopt_jansson();
+    refused = false;
     *out = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &e);
     if (*out) return PITH_OK;
-    if (json_error_code(&e) == json_error_out_of_memory)
+    if (refused || json_error_code(&e) == json_error_out_of_memory)
         return pith_fail(err, PITH_NO_MEMORY, where, -1, "out of memory");
     return pith_fail(err, PITH_CORRUPT, where, e.position, "expected JSON, found in line %d: %s", e.line, e.text);
 }
