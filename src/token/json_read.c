@@ -5,11 +5,11 @@
  * with ranked merges. What is not recognized is refused by name. Unicode normalization (NFC) is passed over: bytes
  * come back as they went in, and text that is already normalized, as nearly all is, gets the same ids. */
 #include "base/memory.h"
+#include "file/json.h"
 #include "token/pretoken.h"
 #include "token/tokenizer.h"
 #include "token/unicode.h"
 
-#include <jansson.h>
 #include <string.h>
 
 typedef struct json_entry {
@@ -40,17 +40,11 @@ static const char *type_of(json_t *object) {
 static bool flag_of(json_t *object, const char *key) { return json_is_true(json_object_get(object, key)); }
 
 static pith_status load(const char *where, pith_bytes bytes, json_t **out, pith_error *err) {
-    json_error_t e;
-    *out = json_loadb((const char *)bytes.data, bytes.size, JSON_ALLOW_NUL, &e);
-    if (*out && json_is_object(*out)) return PITH_OK;
-    if (*out) {
-        json_decref(*out);
-        *out = NULL;
-        return pith_fail(err, PITH_CORRUPT, where, 0, "expected a JSON object");
-    }
-    if (json_error_code(&e) == json_error_out_of_memory)
-        return pith_fail(err, PITH_NO_MEMORY, where, -1, "out of memory");
-    return pith_fail(err, PITH_CORRUPT, where, e.position, "expected JSON, found in line %d: %s", e.line, e.text);
+    pith_status s = json_parse(out, bytes.data, bytes.size, where, err);
+    if (s != PITH_OK || json_is_object(*out)) return s;
+    json_decref(*out);
+    *out = NULL;
+    return pith_fail(err, PITH_CORRUPT, where, 0, "expected a JSON object");
 }
 
 /* --- tokens */

@@ -1,11 +1,11 @@
 /* token/json_write.c - writes a tokenizer.json that HuggingFace's tokenizers loads with the same ids for the same text.
  */
 #include "base/memory.h"
+#include "file/json.h"
 #include "token/pretoken.h"
 #include "token/symbols.h"
 #include "token/tokenizer.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -169,6 +169,7 @@ static json_t *sentencepiece_root(const token_vocab *v, json_t *merges) {
 pith_status token_vocab_to_json(const token_vocab *v, pith_bytes *out, pith_error *err) {
     *out = (pith_bytes){NULL, 0};
     json_t *merges = NULL;
+    memory_adopt_jansson();
     if (v->model == TOKEN_SPM && v->merge_count == 0) {
         pith_status s = rank_scores(v, &merges, err);
         if (s != PITH_OK) {
@@ -178,12 +179,8 @@ pith_status token_vocab_to_json(const token_vocab *v, pith_bytes *out, pith_erro
     } else merges = merges_json(v);
     json_t *root = v->model == TOKEN_SPM ? sentencepiece_root(v, merges) : byte_level_root(v, merges);
     if (!root) return pith_fail(err, PITH_UNSUPPORTED, NULL, -1, "expected tokens in UTF-8 (or out of memory)");
-    size_t size = json_dumpb(root, NULL, 0, JSON_INDENT(1));
-    out->data = memory_alloc(size + 1);
-    if (out->data) {
-        out->size = json_dumpb(root, (char *)out->data, size, JSON_INDENT(1));
-        out->data[out->size++] = '\n';
-    }
+    char *text = json_print(root, 1);
+    if (text) *out = (pith_bytes){(uint8_t *)text, strlen(text)};
     json_decref(root);
     return out->data ? PITH_OK : no_memory(err);
 }
