@@ -50,8 +50,8 @@ pith_status quant_not_finite(const pith_pack_input *in, int64_t index, pith_erro
 static inline uint16_t block_load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 static inline void block_store16(uint8_t *p, uint16_t v) { p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8); }
 
-/* A row of pith_formats[] for block type `type`; LETTERS is its GGUF number, SIZE and BYTES its block. The activation
- * and mul of a type with kernels of its own are set after it in the initializer. */
+/* What the format of a block type starts with. One that has kernels of its own names them after it in the initializer:
+ * activation, prepare, mul, row_align. */
 #define BLOCK_PACKER(type)                                                                             \
     extern const block_codec quant_##type;                                                             \
     static pith_status type##_pack(const pith_context *c, const pith_pack_input *in, pith_packed *out, \

@@ -2,12 +2,10 @@
 #include "quant/block.h"
 
 #include "base/memory.h"
-#include "base/parallel.h"
 
 #include <math.h>
-#include <string.h>
 
-enum { CHUNK = 256, ROWS_A_TASK = 16 };
+enum { CHUNK = 256 };
 
 static int width_of(const pith_packed *p) { return p->format->block_bytes; }
 
