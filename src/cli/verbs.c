@@ -1,9 +1,10 @@
 /* cli/verbs.c - the one list of verbs, in the order a newcomer meets them. */
 #include "cli/command.h"
 
-extern const verb verb_data;
+extern const verb verb_data, verb_train;
 
 const verb *const verbs[] = {
+    &verb_train,
     &verb_data,
     NULL,
 };

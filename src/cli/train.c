@@ -1,0 +1,90 @@
+/* cli/train.c - pith train: a recipe, or a trainer that needs none. */
+#include "cli/command.h"
+
+#include "base/log.h"
+#include "train/run.h"
+
+#include <string.h>
+
+static const pith_option options[] = {
+    {.name = "output",
+     .letter = 'o',
+     .unit = "DIR",
+     .type = PITH_TEXT,
+     .help = "folder of the model, its checkpoint and its record"},
+    {.name = "resume",
+     .type = PITH_FLAG,
+     .help = "go on from the checkpoint in DIR; from the start where there is none"},
+    {.name = "set", .unit = "KEY=VALUE", .type = PITH_LIST, .help = "set a key of the recipe; may be given again"},
+    {.name = "trap-nan", .type = PITH_FLAG, .help = "when a number is not finite, name the operation that made it"},
+};
+
+static pith_status dry_run(command *c, const recipe *r, pith_error *err) {
+    train_plan plan;
+    pith_status s = train_estimate(r, &c->context, &plan, err);
+    if (s != PITH_OK) return s;
+    double steps = (double)pith_value_int(recipe_values(r), "steps"), seconds = plan.seconds_a_step * steps;
+    if (!c->json)
+        command_print(
+            "parameters       %zu\nFLOPs a step     %.4g\nmemory           %.1f MiB\nseconds a step   %.3f\nexpected time    %.0f s for %.0f steps\n",
+            plan.parameters, plan.flops, plan.bytes / 1048576, plan.seconds_a_step, seconds, steps);
+    json_object_update_new(c->result, json_pack("{s:I, s:f, s:f, s:f, s:f}", "parameters", (json_int_t)plan.parameters,
+                                                "flops_per_step", plan.flops, "bytes", plan.bytes, "seconds_per_step",
+                                                plan.seconds_a_step, "seconds", seconds));
+    return PITH_OK;
+}
+
+static pith_status train_recipe(command *c, pith_error *err) {
+    const pith_values *v = c->values;
+    const char *sets[256];
+    size_t count = pith_value_count(v, "set");
+    if (count > 256) return pith_fail(err, PITH_USAGE, "--set", -1, "expected at most 256 of them");
+    for (size_t i = 0; i < count; i++) sets[i] = pith_value_item(v, "set", i);
+    recipe *r = NULL;
+    pith_status s = recipe_open(&r, pith_operand(v, 0), sets, count, err);
+    if (s != PITH_OK) return s;
+    if (c->dry_run) {
+        s = dry_run(c, r, err);
+        recipe_free(r);
+        return s;
+    }
+    const char *folder = pith_value_text(v, "output");
+    train_options o = {.resume = pith_value_flag(v, "resume"),
+                       .replace = c->force,
+                       .trap_nan = pith_value_flag(v, "trap-nan"),
+                       .plot = !c->quiet};
+    train_outcome out;
+    if (!folder) s = pith_fail(err, PITH_USAGE, "-o", -1, "expected the folder to write to");
+    if (s == PITH_OK) s = train_run(r, &c->context, &o, folder, &out, err);
+    recipe_free(r);
+    if (s != PITH_OK) return s;
+    if (!c->json)
+        command_print(
+            "%lld steps in %.1f s, %.0f %s/s, training loss %.4f; held-out loss %.4f, %s %.4f; step memory %.1f MiB\n%s/model.safetensors\n",
+            (long long)out.steps, out.seconds, out.samples_per_s, out.unit, out.loss, out.score.loss, out.score.metric,
+            out.score.value, (double)out.high_water / 1048576, folder);
+    json_object_update_new(
+        c->result, json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:b, s:s}", "steps", (json_int_t)out.steps,
+                             "resumed_step", (json_int_t)out.resumed_step, "loss", out.loss, "held_out_loss",
+                             out.score.loss, out.score.metric, out.score.value, "seconds", out.seconds, "samples_per_s",
+                             out.samples_per_s, "scored_step", (json_int_t)out.score_step, "high_water_bytes",
+                             (json_int_t)out.high_water, "stopped_early", out.stopped_early, "model", folder));
+    return PITH_OK;
+}
+
+static pith_status run(command *c, pith_error *err) { return train_recipe(c, err); }
+
+const verb verb_train = {
+    .name = "train",
+    .summary = "train a network by a recipe",
+    .operands = "RECIPE.json",
+    .example = "pith train recipes/mnist.json -o digits --set steps=500",
+    .details =
+        "The recipe's keys are listed in docs/training.md. Interrupted runs go on with --resume, bit for bit at the same number of threads.\n"
+        "--dry-run tells parameters, FLOPs, memory and expected time.",
+    .min_operands = 1,
+    .max_operands = -1,
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .run = run,
+};
