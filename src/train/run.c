@@ -19,7 +19,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-const train_task *const train_tasks[] = {&train_language, NULL};
+const train_task *const train_tasks[] = {&train_language, &train_classify, NULL};
 
 typedef struct run {
     const recipe *r;
