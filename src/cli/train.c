@@ -2,6 +2,7 @@
 #include "cli/command.h"
 
 #include "base/log.h"
+#include "token/bpe_train.h"
 #include "train/run.h"
 
 #include <string.h>
@@ -16,6 +17,24 @@ static const pith_option options[] = {
      .type = PITH_FLAG,
      .help = "go on from the checkpoint in DIR; from the start where there is none"},
     {.name = "set", .unit = "KEY=VALUE", .type = PITH_LIST, .help = "set a key of the recipe; may be given again"},
+    {.name = "vocab",
+     .unit = "N",
+     .type = PITH_INT,
+     .low = 257,
+     .high = 1e6,
+     .initial = 8192,
+     .help = "bpe: tokens in all"},
+    {.name = "special",
+     .unit = "TOKEN",
+     .type = PITH_LIST,
+     .help = "bpe: a control token; may be given again; default <|endoftext|>"},
+    {.name = "min-frequency",
+     .unit = "N",
+     .type = PITH_INT,
+     .low = 1,
+     .high = 1e9,
+     .initial = 2,
+     .help = "bpe: a pair seen less often is not merged"},
     {.name = "trap-nan", .type = PITH_FLAG, .help = "when a number is not finite, name the operation that made it"},
 };
 
@@ -72,16 +91,55 @@ static pith_status train_recipe(command *c, pith_error *err) {
     return PITH_OK;
 }
 
-static pith_status run(command *c, pith_error *err) { return train_recipe(c, err); }
+static pith_status train_bpe(command *c, pith_error *err) {
+    const pith_values *v = c->values;
+    const char *paths[256], *specials[256], *out = pith_value_text(v, "output");
+    size_t n = pith_operand_count(v) - 1, special_count = pith_value_count(v, "special");
+    if (n < 1 || n > 256) return pith_fail(err, PITH_USAGE, NULL, -1, "expected bpe and 1 to 256 texts, found %zu", n);
+    if (special_count > 256) return pith_fail(err, PITH_USAGE, "--special", -1, "expected at most 256 of them");
+    if (!out) return pith_fail(err, PITH_USAGE, "-o", -1, "expected the tokenizer.json to write");
+    for (size_t i = 0; i < n; i++) paths[i] = pith_operand(v, i + 1);
+    for (size_t i = 0; i < special_count; i++) specials[i] = pith_value_item(v, "special", i);
+    bpe_train_options o = bpe_train_defaults();
+    o.vocab = (size_t)pith_value_int(v, "vocab");
+    o.min_frequency = (uint64_t)pith_value_int(v, "min-frequency");
+    o.replace = c->force;
+    if (special_count) o.specials = specials, o.special_count = special_count;
+    if (c->dry_run) return PITH_OK;
+    double started = clock_seconds();
+    pith_status s = bpe_train_run(&c->context, paths, n, &o, out, err);
+    if (s != PITH_OK) return s;
+    if (!c->json) command_print("%s: %zu tokens at most, %.1f s\n", out, o.vocab, clock_seconds() - started);
+    json_object_update_new(c->result, json_pack("{s:s, s:f}", "tokenizer", out, "seconds", clock_seconds() - started));
+    return PITH_OK;
+}
+
+/* Trainers that need no recipe, by name. */
+static const struct {
+    const char *name;
+    pith_status (*run)(command *c, pith_error *err);
+} trainers[] = {
+    {"bpe", train_bpe},
+};
+
+static pith_status run(command *c, pith_error *err) {
+    for (size_t i = 0; i < sizeof trainers / sizeof *trainers; i++)
+        if (strcmp(pith_operand(c->values, 0), trainers[i].name) == 0) return trainers[i].run(c, err);
+    if (pith_operand_count(c->values) > 1)
+        return pith_fail(err, PITH_USAGE, NULL, -1, "expected one recipe, found \"%s\" besides",
+                         pith_operand(c->values, 1));
+    return train_recipe(c, err);
+}
 
 const verb verb_train = {
     .name = "train",
-    .summary = "train a network by a recipe",
-    .operands = "RECIPE.json",
+    .summary = "train a network by a recipe, or a tokenizer",
+    .operands = "RECIPE.json | bpe TEXT...",
     .example = "pith train recipes/mnist.json -o digits --set steps=500",
     .details =
         "The recipe's keys are listed in docs/training.md. Interrupted runs go on with --resume, bit for bit at the same number of threads.\n"
-        "--dry-run tells parameters, FLOPs, memory and expected time.",
+        "--dry-run tells parameters, FLOPs, memory and expected time.\n"
+        "pith train bpe TEXT... -o tokenizer.json makes a byte-level BPE vocabulary; a line holding only a form feed ends a document.",
     .min_operands = 1,
     .max_operands = -1,
     .options = options,

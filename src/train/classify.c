@@ -61,7 +61,9 @@ static pith_status read_one(const recipe *r, const pith_context *c, size_t i, pi
                            "%s: expected the environment's PITH_DATA to name the folder of data sets (see pith data)",
                            name);
     pith_error inner = {0};
-    pith_status s = idx_read(path, c->memory_limit, out, &inner);
+    pith_status s = idx_read(path, c, out, &inner);
+    if (s == PITH_OK && out->type != PITH_U8)
+        s = pith_fail(&inner, PITH_UNSUPPORTED, NULL, -1, "expected unsigned bytes");
     if (s != PITH_OK) return recipe_fail(r, err, s, "data.files", "%s: %s", path, inner.text);
     return check_hash(r, path, i, err);
 }

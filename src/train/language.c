@@ -37,9 +37,12 @@ static void language_close(void *self) {
 static pith_status open_tokenizer(language *l, const recipe *r, pith_error *err) {
     const char *name = pith_value_text(l->v, "data.tokenizer");
     if (strcmp(name, "bytes") == 0) return tokenizer_new_bytes(&l->tokens, NULL, 0, err);
+    const char *slash = name[0] == '/' ? NULL : strrchr(recipe_path(r), '/');
+    char path[4096];
+    snprintf(path, sizeof path, "%.*s%s", slash ? (int)(slash - recipe_path(r) + 1) : 0, recipe_path(r), name);
     pith_error inner = {0};
-    pith_status s = tokenizer_open_json(&l->tokens, name, &inner);
-    if (s != PITH_OK) return recipe_fail(r, err, s, "data.tokenizer", "%s: %s", name, inner.text);
+    pith_status s = tokenizer_open_json(&l->tokens, path, &inner);
+    if (s != PITH_OK) return recipe_fail(r, err, s, "data.tokenizer", "%s: %s", path, inner.text);
     if (tokenizer_vocab(l->tokens)->eos < 0)
         return recipe_fail(r, err, PITH_USAGE, "data.tokenizer", "%s: expected a token that ends a text", name);
     return PITH_OK;
@@ -224,14 +227,30 @@ static pith_status write_json(const char *dir, const char *name, json_t *o, pith
 static json_t *config_json(const language *l) {
     const decoder_config *c = &l->net.config;
     const token_vocab *v = tokenizer_vocab(l->tokens);
-    return json_pack("{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s, s:s, s:I, s:I}",
-                     "architectures", "LlamaForCausalLM", "model_type", "llama", "vocab_size", (json_int_t)c->vocab,
-                     "hidden_size", (json_int_t)c->width, "intermediate_size", (json_int_t)c->ffn, "num_hidden_layers",
-                     (json_int_t)c->blocks, "num_attention_heads", (json_int_t)c->heads, "num_key_value_heads",
-                     (json_int_t)c->kv_heads, "head_dim", (json_int_t)c->head_dim, "max_position_embeddings",
-                     (json_int_t)c->context, "rms_norm_eps", (double)c->norm_epsilon, "rope_theta",
-                     (double)c->rope_base, "tie_word_embeddings", c->tied, "hidden_act", "silu", "torch_dtype",
-                     "float32", "bos_token_id", (json_int_t)v->bos, "eos_token_id", (json_int_t)v->eos);
+    json_t *o = json_pack("{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s, s:s, s:I}",
+                          "architectures", "LlamaForCausalLM", "model_type", "llama", "vocab_size",
+                          (json_int_t)c->vocab, "hidden_size", (json_int_t)c->width, "intermediate_size",
+                          (json_int_t)c->ffn, "num_hidden_layers", (json_int_t)c->blocks, "num_attention_heads",
+                          (json_int_t)c->heads, "num_key_value_heads", (json_int_t)c->kv_heads, "head_dim",
+                          (json_int_t)c->head_dim, "max_position_embeddings", (json_int_t)c->context, "rms_norm_eps",
+                          (double)c->norm_epsilon, "rope_theta", (double)c->rope_base, "tie_word_embeddings", c->tied,
+                          "hidden_act", "silu", "torch_dtype", "float32", "eos_token_id", (json_int_t)v->eos);
+    if (o && v->bos >= 0) json_object_set_new(o, "bos_token_id", json_integer(v->bos));
+    return o;
+}
+
+/* A vocabulary with the turn marks of corpus_chat talks in them: the template that Phi-3 made known. */
+static json_t *tokenizer_config_json(const language *l) {
+    static const char template[] =
+        "{% for message in messages %}{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% endif %}";
+    const token_vocab *v = tokenizer_vocab(l->tokens);
+    bool chat = tokenizer_find(l->tokens, "<|end|>") >= 0 && tokenizer_find(l->tokens, "<|assistant|>") >= 0;
+    pith_bytes end = tokenizer_piece(l->tokens, v->eos);
+    json_t *o = json_pack("{s:s, s:b, s:s%}", "tokenizer_class", "PreTrainedTokenizerFast", "add_bos_token", v->add_bos,
+                          "eos_token", (const char *)end.data, end.size);
+    if (o && chat) json_object_set_new(o, "chat_template", json_string(template));
+    return o;
 }
 
 static pith_status language_save(void *self, const grad_params *p, const char *dir, pith_error *err) {
@@ -244,6 +263,7 @@ static pith_status language_save(void *self, const grad_params *p, const char *d
     snprintf(path, sizeof path, "%s/tokenizer.json", dir);
     if (s == PITH_OK) s = output_file(path, true, json.data, json.size, err);
     memory_free(json.data);
+    if (s == PITH_OK) s = write_json(dir, "tokenizer_config.json", tokenizer_config_json(l), err);
     return s;
 }
 

@@ -166,7 +166,11 @@ static const pith_option common[] = {
 };
 
 static const pith_option language[] = {
-    {.name = "data.tokenizer", .unit = "FILE", .type = PITH_TEXT, .text = "bytes", .help = "tokenizer.json, or bytes"},
+    {.name = "data.tokenizer",
+     .unit = "FILE",
+     .type = PITH_TEXT,
+     .text = "bytes",
+     .help = "tokenizer.json beside the recipe, or bytes"},
     {.name = "data.context",
      .unit = "N",
      .type = PITH_INT,
