@@ -300,6 +300,29 @@ static void what_is_not_finite_is_refused(void **state) {
     pith_packed_release(&p);
 }
 
+/* Random bit patterns, from subnormals to the largest floats side by side. */
+static void any_finite_weights_stay_finite(void **state) {
+    (void)state;
+    float w[ROWS * COLS], importance[COLS], out[ROWS * COLS];
+    rng r = rng_new(12, 0);
+    for (int round = 0; round < 4; round++) {
+        for (int i = 0; i < ROWS * COLS; i++) {
+            uint32_t bits = rng_u32(&r);
+            memcpy(&w[i], &bits, 4);
+            if (!isfinite(w[i]) || (round == 3 && i % 32)) w[i] = 0;
+        }
+        for (int c = 0; c < COLS; c++) importance[c] = ldexpf(rng_float(&r), (int)rng_below(&r, 250) - 125);
+        for (const pith_format *const *f = pith_formats; *f; f++) {
+            if (!is_block(*f)) continue;
+            pith_packed p = packed(*f, w, ROWS, COLS, round % 2 ? importance : NULL);
+            (*f)->to_f32(&p, 0, ROWS, out);
+            for (int i = 0; i < ROWS * COLS; i++)
+                if (!isfinite(out[i])) fail_msg("%s: %g became %g", (*f)->name, (double)w[i], (double)out[i]);
+            pith_packed_release(&p);
+        }
+    }
+}
+
 static bool stop_at_once(void *user, double done, double total, const char *unit) {
     (void)user, (void)done, (void)total, (void)unit;
     return false;
@@ -433,6 +456,7 @@ int main(void) {
         cmocka_unit_test(importance_is_heeded),
         cmocka_unit_test(search_is_near_brute_force),
         cmocka_unit_test(what_is_not_finite_is_refused),
+        cmocka_unit_test(any_finite_weights_stay_finite),
         cmocka_unit_test(packing_fails_cleanly),
         cmocka_unit_test(hostile_tensors_are_refused),
         cmocka_unit_test(products_agree_with_decoding),
