@@ -31,7 +31,8 @@ static void expect_merge(const token_vocab *v, size_t i, const char *left, const
 static void merges_the_most_frequent_pair_and_the_lowest_of_equals(void **state) {
     (void)state;
     token_vocab v = train("hug pug pun bun hugs hug", 1000, 2);
-    static const char *const merges[][2] = {{"u", "g"}, {"h", "ug"}, {"u", "n"}, {"\xc4\xa0", "p"}, {"\xc4\xa0", "hug"}};
+    static const char *const merges[][2] = {
+        {"u", "g"}, {"h", "ug"}, {"u", "n"}, {"\xc4\xa0", "p"}, {"\xc4\xa0", "hug"}};
     for (size_t i = 0; i < 5; i++) expect_merge(&v, i, merges[i][0], merges[i][1]);
     assert_int_equal(v.merge_count, 5);
     assert_int_equal(v.count, 257 + v.merge_count);
