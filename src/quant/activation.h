@@ -1,12 +1,30 @@
-/* quant/activation.h - what a row of inputs is turned into before it meets a packed matrix. */
+/* quant/activation.h - what a row of inputs is turned into before it meets a packed matrix.
+ *
+ * Beside the plain types there is ACTIVATION_Q8: 8-bit codes with one scale for 32 inputs, laid out for the kernels.
+ * Rows go in tiles of 8, the rest in tiles of 4, 2 and 1, one after the other, T * cols * 3 / 2 bytes each:
+ *   int8_t code[cols / 32][T][32];    x = scale * code, |code| <= 127
+ *   float  number[cols / 32][4][T];   scale, scale * sum of codes 0-15, of codes 16-31, of all
+ * The sums carry the offsets of weights that are scale * code + minimum. A group that holds infinity or NaN has NaN for
+ * a scale, so that the fault is seen in what comes out. */
 #ifndef QUANT_ACTIVATION_H
 #define QUANT_ACTIVATION_H
 
-#include <stdint.h>
+#include "tensor/types.h"
+
+enum { ACTIVATION_Q8 = PITH_TYPES + 1, ACTIVATION_TILE = 8, ACTIVATION_GROUP = 32 };
+enum { ACTIVATION_SCALE, ACTIVATION_LOW, ACTIVATION_HIGH, ACTIVATION_SUM, ACTIVATION_NUMBERS };
+
+/* Rows of the tile that begins where `left` rows remain. */
+static inline int activation_tile(int64_t left) { return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
 /* Bytes of n rows of `cols` inputs as `type` (a format's `activation`). */
 uint64_t activation_bytes(uint16_t type, int64_t n, int64_t cols);
-/* x [n][cols] to out; rows adjacent in both. cols is a multiple of the type's block. */
+/* x [n][cols] to out. cols is a multiple of the type's block. Rows may be converted in several calls, each beginning at
+ * activation_bytes of the rows before it, if all calls but the last have a multiple of ACTIVATION_TILE rows. */
 void activation_from_f32(uint16_t type, const float *x, int64_t n, int64_t cols, void *out);
+
+struct activation_kernels {
+    void (*q8)(const float *x, int tile, int64_t cols, uint8_t *out); /* one tile */
+};
 
 #endif

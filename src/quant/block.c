@@ -1,4 +1,4 @@
-/* quant/block.c - reading, multiplying and splitting of block types, from their fields. */
+/* quant/block.c - reading and splitting of block types, from their fields. */
 #include "quant/block.h"
 
 #include "base/memory.h"
@@ -19,31 +19,6 @@ void block_to_f32(const pith_packed *p, int64_t row, int64_t rows, float *out) {
         block_fields f;
         codec->take(block + b * codec->format.block_bytes, &f);
         codec->decode(&f, out + b * codec->format.block);
-    }
-}
-
-static float dot(const float *a, const float *b, int n) {
-    float sum[4] = {0};
-    for (int i = 0; i < n; i += 4)
-        for (int k = 0; k < 4; k++) sum[k] += a[i + k] * b[i + k];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
-
-void block_mul(const pith_packed *p, const pith_buffer *fast, const void *x, int64_t n, int64_t row, int64_t rows,
-               float *y, int64_t ldy) {
-    (void)fast;
-    const block_codec *codec = codec_of(p);
-    int size = codec->format.block;
-    for (int64_t r = row; r < row + rows; r++) {
-        const uint8_t *block = (const uint8_t *)p->part[0].data + r * p->part[0].row_bytes;
-        for (int64_t i = 0; i < n; i++) y[i * ldy + r] = 0;
-        for (int64_t col = 0; col < p->cols; col += size, block += codec->format.block_bytes) {
-            block_fields f;
-            float w[BLOCK_MAX];
-            codec->take(block, &f);
-            codec->decode(&f, w);
-            for (int64_t i = 0; i < n; i++) y[i * ldy + r] += dot(w, (const float *)x + i * p->cols + col, size);
-        }
     }
 }
 

@@ -7,8 +7,10 @@
 #ifndef QUANT_BLOCK_H
 #define QUANT_BLOCK_H
 
+#include "quant/activation.h"
 #include "quant/format.h"
 #include "quant/search.h"
+#include "quant/strip.h"
 
 enum { BLOCK_MAX = 256 };
 
@@ -33,9 +35,6 @@ typedef struct block_codec {
 /* The members of pith_format that all block types share. */
 pith_status block_check(const pith_packed *p, pith_error *err);
 void block_to_f32(const pith_packed *p, int64_t row, int64_t rows, float *out);
-/* y = x . p by decoding: correct for every type, slow. x is f32. */
-void block_mul(const pith_packed *p, const pith_buffer *fast, const void *x, int64_t n, int64_t row, int64_t rows,
-               float *y, int64_t ldy);
 int block_split(const pith_packed *p, int part, int64_t row, int64_t rows, pith_bytes plane[PITH_PLANES]);
 pith_status block_join(pith_packed *p, int part, int64_t row, int64_t rows, const pith_bytes plane[PITH_PLANES],
                        pith_error *err);
@@ -59,8 +58,8 @@ static inline void block_store16(uint8_t *p, uint16_t v) { p[0] = (uint8_t)v, p[
         return block_pack(&quant_##type, c, in, out, err);                                             \
     }
 #define BLOCK_FORMAT(type, type_id, gguf_id, size, bytes)                                                       \
-    .name = #type, .part_name = {"blocks"}, .id = (type_id), .activation = PITH_F32, .gguf = (gguf_id),         \
+    .name = #type, .part_name = {"blocks"}, .id = (type_id), .activation = ACTIVATION_Q8, .gguf = (gguf_id),    \
     .block = (size), .block_bytes = (bytes), .check = block_check, .pack = type##_pack, .to_f32 = block_to_f32, \
-    .mul = block_mul, .row_align = 1, .split = block_split, .join = block_join
+    .prepare = strip_prepare, .mul = strip_mul, .row_align = STRIP_ROWS, .split = block_split, .join = block_join
 
 #endif

@@ -1,0 +1,246 @@
+/* quant/isa/strip_kernel.h - what the strip kernels of all types share: vectors whose 32-bit lanes are rows, the loop
+ * for one row of inputs, and the loop for many.
+ *
+ * A type gives two functions: `codes` puts the 32 weights of a group into eight vectors (vector w: weights 4w .. 4w+3
+ * of every row, as bytes 0 .. 255), `scales` gives weight = scale * code + minimum, once for the group or for each of
+ * its halves. Both are inlined with the group's place in its block as a constant.
+ *
+ * One row of inputs: codes go from memory straight into the products. Many: a block of columns of a few strips is
+ * decoded once into the L2 cache, then multiplied with all tokens. With AVX2 a strip is done as two parts of 8 rows. */
+#ifndef QUANT_STRIP_KERNEL_H
+#define QUANT_STRIP_KERNEL_H
+
+#include "base/isa.h"
+#include "quant/activation.h"
+#include "quant/strip.h"
+
+#include <immintrin.h>
+#include <string.h>
+
+#if PITH_ISA_LEVEL == 2
+enum { LANES = 16 };
+typedef __m512i vec;
+typedef __m512 vecf;
+#define V(name) _mm512_##name
+#define VS(name) _mm512_##name##_si512
+typedef uint16_t words __attribute__((vector_size(64)));
+typedef uint8_t bytes __attribute__((vector_size(64)));
+#else
+enum { LANES = 8 };
+typedef __m256i vec;
+typedef __m256 vecf;
+#define V(name) _mm256_##name
+#define VS(name) _mm256_##name##_si256
+typedef uint16_t words __attribute__((vector_size(32)));
+typedef uint8_t bytes __attribute__((vector_size(32)));
+#endif
+enum { PARTS = STRIP_ROWS / LANES, VECTOR = 4 * LANES, WORDS = 8 }; /* WORDS: vectors of a group of 32 weights */
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE vec all8(int v) { return V(set1_epi8)((char)v); }
+INLINE vec right(vec v, int n) { return (vec)((words)v >> n); }
+INLINE vec left(vec v, int n) { return (vec)((words)v << n); }
+/* Vector w of a block's codes; the pointer includes the part's offset. */
+INLINE vec word(const uint8_t *code, int w) { return VS(loadu)((const vec *)(code + 64 * w)); }
+INLINE vecf spread(const float *x) { return V(set1_ps)(*x); }
+
+/* sum + products of four unsigned codes and four signed inputs in each lane. AVX2 adds pairs in 16 bits, which holds
+ * for codes up to 128; `wide` is for those that go beyond. */
+INLINE vec dot4(vec sum, vec codes, const int8_t *x, bool wide) {
+    int32_t four;
+    memcpy(&four, x, 4);
+    vec in = V(set1_epi32)(four);
+#if PITH_ISA_LEVEL == 2
+    (void)wide;
+    return _mm512_dpbusd_epi32(sum, codes, in);
+#else
+    vec ones = _mm256_set1_epi16(1);
+    if (!wide) return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(codes, in), ones));
+    vec shifted = codes ^ all8(0x80); /* codes - 128 */
+    vec rest = _mm256_maddubs_epi16(_mm256_abs_epi8(shifted), _mm256_sign_epi8(in, shifted));
+    vec offset = _mm256_maddubs_epi16(all8(0x80), in);
+    return _mm256_add_epi32(sum, _mm256_add_epi32(_mm256_madd_epi16(rest, ones), _mm256_madd_epi16(offset, ones)));
+#endif
+}
+
+/* Numbers of LANES rows from a block's head: half floats and bytes. The pointer includes no offset of the part. */
+INLINE vecf halves_at(const uint8_t *head, int lane, int at) {
+#if PITH_ISA_LEVEL == 2
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(head + at * STRIP_ROWS + 2 * lane)));
+#else
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(head + at * STRIP_ROWS + 2 * lane)));
+#endif
+}
+INLINE __m128i bytes_at(const uint8_t *head, int lane, int at) {
+#if PITH_ISA_LEVEL == 2
+    return _mm_loadu_si128((const __m128i *)(head + at * STRIP_ROWS + lane));
+#else
+    return _mm_loadl_epi64((const __m128i *)(head + at * STRIP_ROWS + lane));
+#endif
+}
+INLINE vecf from_unsigned(__m128i v) { return V(cvtepi32_ps)(V(cvtepu8_epi32)(v)); }
+INLINE vecf from_signed(__m128i v) { return V(cvtepi32_ps)(V(cvtepi8_epi32)(v)); }
+INLINE __m128i low_bits(__m128i v, int shift, int mask) { /* (v >> shift) & mask, bytewise; mask fits 8 - shift bits */
+    return _mm_and_si128(_mm_srli_epi16(v, shift), _mm_set1_epi8((char)mask));
+}
+
+INLINE void store_rows(float *y, vecf v, int64_t rows) {
+    if (rows >= LANES) {
+        V(storeu_ps)(y, v);
+        return;
+    }
+    float all[LANES];
+    V(storeu_ps)(all, v);
+    for (int64_t r = 0; r < rows; r++) y[r] = all[r];
+}
+
+typedef void (*codes_fn)(const uint8_t *code, int group, vec out[WORDS]);
+typedef void (*scales_fn)(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]);
+
+typedef struct strip_traits { /* constants of a type */
+    int groups;               /* of 32 in a block */
+    int head, code;           /* bytes of a row */
+    bool by_half;             /* scales differ between the halves of a group */
+    bool wide;                /* codes above 128 */
+    codes_fn codes;
+    scales_fn scales;
+} strip_traits;
+
+enum { AHEAD = 2048 }; /* bytes the codes are fetched ahead */
+
+INLINE void fetch(const uint8_t *p, int size) {
+    for (int i = 0; i < size; i += 64) _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
+}
+
+/* The products of one group of codes with the inputs of one token. */
+INLINE vecf group_sum(const strip_traits *t, const vec c[WORDS], const vecf scale[2], const int8_t *x) {
+    vec low = VS(setzero)(), high = VS(setzero)();
+    for (int w = 0; w < WORDS / 2; w++) {
+        low = dot4(low, c[w], x + 4 * w, t->wide);
+        high = dot4(high, c[w + 4], x + 16 + 4 * w, t->wide);
+    }
+    if (!t->by_half) return V(mul_ps)(V(cvtepi32_ps)(V(add_epi32)(low, high)), scale[0]);
+    return V(fmadd_ps)(V(cvtepi32_ps)(high), scale[1], V(mul_ps)(V(cvtepi32_ps)(low), scale[0]));
+}
+
+INLINE vecf dot_part(const strip_traits *t, const uint8_t *head, const uint8_t *code, int lane, int64_t blocks,
+                     const int8_t *x, const float *number) {
+    vecf sum = V(setzero_ps)(), offset = V(setzero_ps)();
+    code += 4 * lane;
+    for (int64_t b = 0; b < blocks; b++, head += t->head * STRIP_ROWS, code += t->code * STRIP_ROWS) {
+        if (lane == 0) fetch(code, t->code * STRIP_ROWS);
+#pragma GCC unroll 8
+        for (int g = 0; g < t->groups; g++, x += 32, number += ACTIVATION_NUMBERS) {
+            vec c[WORDS];
+            vecf scale[2], minimum[2];
+            t->codes(code, g, c);
+            t->scales(head, lane, g, scale, minimum);
+            sum = V(fmadd_ps)(group_sum(t, c, scale, x), spread(number + ACTIVATION_SCALE), sum);
+            if (t->by_half) {
+                offset = V(fmadd_ps)(minimum[0], spread(number + ACTIVATION_LOW), offset);
+                offset = V(fmadd_ps)(minimum[1], spread(number + ACTIVATION_HIGH), offset);
+            } else offset = V(fmadd_ps)(minimum[0], spread(number + ACTIVATION_SUM), offset);
+        }
+    }
+    return V(add_ps)(sum, offset);
+}
+
+INLINE void dot_strips(const strip_traits *t, const strip_call *c) {
+    const uint8_t *strip = c->strip;
+    int64_t blocks = c->cols / (32 * t->groups);
+    for (int64_t r = 0; r < c->rows; r += STRIP_ROWS, strip += c->bytes)
+        for (int p = 0; p < PARTS && r + p * LANES < c->rows; p++)
+            store_rows(c->y + r + p * LANES,
+                       dot_part(t, strip, strip + c->heads, p * LANES, blocks, (const int8_t *)c->x,
+                                (const float *)(c->x + c->cols)),
+                       c->rows - r - p * LANES);
+}
+
+/* Decoded columns of one part of a strip: a group is WORDS vectors of codes, and one or two pairs of scale and minimum
+ * (scale, minimum, scale of the second half, minimum of the second half). */
+enum {
+    COLUMNS = 1536,
+    STRIPS = 4,
+    GROUPS = COLUMNS / 32,
+    PART_CODES = COLUMNS * LANES,
+    PART_NUMBERS = GROUPS * 4 * LANES
+};
+
+typedef struct decoded {
+    uint8_t codes[STRIPS * PARTS][PART_CODES];
+    float numbers[STRIPS * PARTS][PART_NUMBERS];
+} decoded;
+
+/* y[i][rows of the part] (+)= columns `first` .. of x times a decoded part; in strip_gemm.c. */
+typedef struct gemm_call {
+    const uint8_t *codes;
+    const float *numbers;
+    int64_t first, groups, rows; /* groups of 32 columns */
+    const uint8_t *x;            /* a tile of ACTIVATION_Q8 of `cols` columns */
+    int64_t cols;
+    float *y;
+    int64_t ldy;
+} gemm_call;
+typedef void (*gemm_fn)(const gemm_call *c, int tile);
+extern const gemm_fn ISA_TABLE(strip_gemm)[4]; /* [by_half + 2 wide] */
+
+INLINE void decode_part(const strip_traits *t, const uint8_t *head, const uint8_t *code, int lane, int64_t blocks,
+                        uint8_t *codes, float *numbers) {
+    code += 4 * lane;
+    for (int64_t b = 0; b < blocks; b++, head += t->head * STRIP_ROWS, code += t->code * STRIP_ROWS)
+#pragma GCC unroll 8
+        for (int g = 0; g < t->groups; g++) {
+            vec c[WORDS];
+            vecf scale[2], minimum[2];
+            t->codes(code, g, c);
+            t->scales(head, lane, g, scale, minimum);
+            for (int w = 0; w < WORDS; w++, codes += VECTOR) VS(storeu)((vec *)codes, c[w]);
+            for (int h = 0; h <= t->by_half; h++, numbers += 2 * LANES) {
+                V(storeu_ps)(numbers, scale[h]);
+                V(storeu_ps)(numbers + LANES, minimum[h]);
+            }
+        }
+}
+
+INLINE void multiply_strips(const strip_traits *t, const strip_call *c) {
+    decoded d;
+    int64_t parts = (c->rows + LANES - 1) / LANES, groups = c->cols / 32;
+    gemm_fn gemm = ISA_TABLE(strip_gemm)[t->by_half + 2 * t->wide];
+    for (int64_t from = 0; from < parts; from += STRIPS * PARTS)
+        for (int64_t first = 0; first < groups; first += GROUPS) {
+            int64_t to = from + STRIPS * PARTS < parts ? from + STRIPS * PARTS : parts;
+            int64_t count = first + GROUPS < groups ? GROUPS : groups - first, block = first / t->groups;
+            for (int64_t p = from; p < to; p++) {
+                const uint8_t *strip = c->strip + p / PARTS * c->bytes;
+                decode_part(t, strip + block * t->head * STRIP_ROWS, strip + c->heads + block * t->code * STRIP_ROWS,
+                            (int)(p % PARTS) * LANES, count / t->groups, d.codes[p - from], d.numbers[p - from]);
+            }
+            for (int64_t i = 0; i < c->n;) {
+                int tile = activation_tile(c->n - i);
+                for (int64_t p = from; p < to; p++) {
+                    gemm_call call = {.codes = d.codes[p - from],
+                                      .numbers = d.numbers[p - from],
+                                      .first = first,
+                                      .groups = count,
+                                      .rows = c->rows - p * LANES,
+                                      .x = c->x + activation_bytes(ACTIVATION_Q8, i, c->cols),
+                                      .cols = c->cols,
+                                      .y = c->y + i * c->ldy + p * LANES,
+                                      .ldy = c->ldy};
+                    gemm(&call, tile);
+                }
+                i += tile;
+            }
+        }
+}
+
+/* The mul of a type from its traits. */
+#define STRIP_MUL(type, ...)                              \
+    static void type##_mul(const strip_call *c) {         \
+        static const strip_traits traits = {__VA_ARGS__}; \
+        if (c->n == 1) dot_strips(&traits, c);            \
+        else multiply_strips(&traits, c);                 \
+    }
+
+#endif

@@ -1,0 +1,130 @@
+/* quant/isa/strip_other.c - strips of the types with a table of values (IQ4_NL, IQ4_XS, MXFP4) and of the ternary ones
+ * (TQ1_0, TQ2_0). */
+#include "base/isa.h"
+#include "quant/strip.h"
+
+extern const struct strip_kernels ISA_TABLE(strip_other);
+
+#if PITH_ISA_LEVEL > 0
+#include "quant/isa/strip_kernel.h"
+
+/* Sixteen bytes in every 128 bits. */
+INLINE vec table16(const uint8_t *values) {
+    __m128i v = _mm_loadu_si128((const __m128i *)values);
+#if PITH_ISA_LEVEL == 2
+    return _mm512_broadcast_i32x4(v);
+#else
+    return _mm256_broadcastsi128_si256(v);
+#endif
+}
+
+INLINE void looked_up(const uint8_t *code, int first, const uint8_t *values, vec out[WORDS]) {
+    vec table = table16(values);
+    for (int w = 0; w < 4; w++) {
+        vec v = word(code, first + w);
+        out[w] = V(shuffle_epi8)(table, v & all8(15));
+        out[w + 4] = V(shuffle_epi8)(table, right(v, 4) & all8(15));
+    }
+}
+
+/* The values of quant/iq4.c plus 127, those of quant/mxfp4.c plus 12. */
+static const uint8_t iq4_values[16] = {0, 23, 44, 62, 78, 92, 105, 117, 128, 140, 152, 165, 180, 196, 216, 240};
+static const uint8_t mxfp4_values[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+
+INLINE void iq4_codes(const uint8_t *code, int group, vec out[WORDS]) { looked_up(code, 4 * group, iq4_values, out); }
+INLINE void mxfp4_codes(const uint8_t *code, int group, vec out[WORDS]) {
+    looked_up(code, 4 * group, mxfp4_values, out);
+}
+
+INLINE void with_bias(vecf d, float bias, vecf scale[2], vecf minimum[2]) {
+    scale[0] = d;
+    minimum[0] = V(mul_ps)(d, V(set1_ps)(-bias));
+}
+
+INLINE void iq4_nl_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
+    (void)group;
+    with_bias(halves_at(head, lane, 0), 127, scale, minimum);
+}
+
+/* Scale k, bias 32: low nibbles by pairs in bytes 4-7, upper pairs in bits 2k of the 16-bit number at byte 2. */
+INLINE void iq4_xs_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
+    __m128i low = low_bits(bytes_at(head, lane, 4 + group / 2), group % 2 * 4, 15);
+#if PITH_ISA_LEVEL == 2
+    __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(head + 2 * STRIP_ROWS + 2 * lane)));
+#else
+    __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(head + 2 * STRIP_ROWS + 2 * lane)));
+#endif
+    vec upper = VS(and)(V(srli_epi32)(high, 2 * group), V(set1_epi32)(3));
+    vec six = V(add_epi32)(V(cvtepu8_epi32)(low), V(slli_epi32)(upper, 4));
+    vecf k = V(cvtepi32_ps)(V(sub_epi32)(six, V(set1_epi32)(32)));
+    with_bias(V(mul_ps)(halves_at(head, lane, 0), k), 127, scale, minimum);
+}
+
+/* Half of 2^(e - 127): exponents 0 and 1 give subnormal numbers. */
+INLINE void mxfp4_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
+    (void)group;
+    vec e = V(cvtepu8_epi32)(bytes_at(head, lane, 0));
+    vec normal = V(slli_epi32)(V(sub_epi32)(e, V(set1_epi32)(1)), 23);
+    vec small = V(sllv_epi32)(V(set1_epi32)(0x00200000), e); /* e > 31 gives 0 */
+#if PITH_ISA_LEVEL == 2
+    vec bits = _mm512_mask_mov_epi32(normal, _mm512_cmplt_epi32_mask(e, _mm512_set1_epi32(2)), small);
+    with_bias(_mm512_castsi512_ps(bits), 12, scale, minimum);
+#else
+    vec bits = _mm256_blendv_epi8(normal, small, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e));
+    with_bias(_mm256_castsi256_ps(bits), 12, scale, minimum);
+#endif
+}
+
+INLINE void tq2_codes(const uint8_t *code, int group, vec out[WORDS]) {
+    for (int w = 0; w < WORDS; w++) out[w] = right(word(code, group / 4 * 8 + w), group % 4 * 2) & all8(3);
+}
+
+INLINE void tq2_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
+    (void)group;
+    with_bias(halves_at(head, lane, 0), 1, scale, minimum);
+}
+
+/* Digit k of a byte in base 3, times 64: the whole part of 3 * fraction(3^k byte / 256). Two roundings up of averages
+ * make (3 v + 3) / 4 of v = byte - 1, whose two upper bits are the digit for every byte. */
+INLINE vec thrice(vec v) { return (vec)((bytes)v + (bytes)v + (bytes)v); }
+INLINE vec digit(vec v, int k) {
+    if (k > 0) v = thrice(v);
+    if (k > 1) v = thrice(v);
+    if (k > 2) v = thrice(v);
+    if (k > 3) v = thrice(v);
+    v = V(subs_epu8)(v, all8(1));
+    return V(avg_epu8)(v, V(avg_epu8)(v, VS(setzero)())) & all8(0xc0);
+}
+
+/* Digit k of byte l: weight 32 k + l for l < 32, 160 + 16 k + l - 32 for l < 48, 240 + 4 k + l - 48 above. */
+INLINE void tq1_codes(const uint8_t *code, int group, vec out[WORDS]) {
+    if (group < 5) {
+        for (int w = 0; w < WORDS; w++) out[w] = digit(word(code, w), group);
+        return;
+    }
+    for (int w = 0; w < 4; w++) out[w] = digit(word(code, 8 + w), 2 * group - 10);
+    for (int w = 0; w < 4; w++)
+        out[w + 4] = group < 7 ? digit(word(code, 8 + w), 2 * group - 9) : digit(word(code, 12), w);
+}
+
+INLINE void tq1_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
+    (void)group;
+    vecf d = halves_at(head, lane, 0);
+    scale[0] = V(mul_ps)(d, V(set1_ps)(1.0f / 64));
+    minimum[0] = V(sub_ps)(V(setzero_ps)(), d);
+}
+
+STRIP_MUL(iq4_nl, .groups = 1, .head = 2, .code = 16, .wide = true, .codes = iq4_codes, .scales = iq4_nl_scales)
+STRIP_MUL(iq4_xs, .groups = 8, .head = 8, .code = 128, .wide = true, .codes = iq4_codes, .scales = iq4_xs_scales)
+STRIP_MUL(mxfp4, .groups = 1, .head = 1, .code = 16, .codes = mxfp4_codes, .scales = mxfp4_scales)
+STRIP_MUL(tq1_0, .groups = 8, .head = 2, .code = 52, .codes = tq1_codes, .scales = tq1_scales)
+STRIP_MUL(tq2_0, .groups = 8, .head = 2, .code = 64, .codes = tq2_codes, .scales = tq2_scales)
+
+const struct strip_kernels ISA_TABLE(strip_other) = {{{PITH_IQ4_NL, iq4_nl_mul},
+                                                      {PITH_IQ4_XS, iq4_xs_mul},
+                                                      {PITH_MXFP4, mxfp4_mul},
+                                                      {PITH_TQ1_0, tq1_0_mul},
+                                                      {PITH_TQ2_0, tq2_0_mul}}};
+#else
+const struct strip_kernels ISA_TABLE(strip_other) = {0};
+#endif

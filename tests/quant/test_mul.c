@@ -1,0 +1,179 @@
+/* Products of every format at every instruction set: against exact sums over the same 8-bit inputs, and against the
+ * inputs themselves within what eight bits allow. Sizes are odd: rows short of a strip, all tiles of tokens, columns
+ * beyond one block of the decoder. */
+#include "harness.h"
+
+#include "base/isa.h"
+#include "base/memory.h"
+#include "quant/activation.h"
+#include "quant/random.h"
+
+#include <math.h>
+
+typedef struct problem {
+    pith_packed p;
+    pith_buffer *fast;
+    int64_t n;
+    float *x, *y;
+    void *in;
+    double *wanted, *truth, *weight; /* weight: sum of magnitudes of a sum's terms */
+} problem;
+
+/* The number that input (i, col) was turned into. */
+static float turned(const problem *q, int64_t i, int64_t col) {
+    if (q->p.format->activation == PITH_F32) return q->x[i * q->p.cols + col];
+    int64_t begin = 0;
+    while (begin + activation_tile(q->n - begin) <= i) begin += activation_tile(q->n - begin);
+    int tile = activation_tile(q->n - begin);
+    const uint8_t *base = (const uint8_t *)q->in + activation_bytes(ACTIVATION_Q8, begin, q->p.cols);
+    int64_t group = col / 32, t = i - begin;
+    int8_t code = ((const int8_t *)base)[(group * tile + t) * 32 + col % 32];
+    return (float)code * ((const float *)(base + tile * q->p.cols))[group * 4 * tile + t];
+}
+
+static problem open_problem(const pith_format *format, int64_t rows, int64_t cols, int64_t n) {
+    pith_error err = {0};
+    rng random = rng_new((uint64_t)(rows * 7 + cols + n), format->id);
+    problem q = {.n = n};
+    assert_int_equal(quant_random(format, rows, cols, 0.05f, &random, &q.p, &err), PITH_OK);
+    q.x = memory_zero((size_t)(n * cols), sizeof(float));
+    q.y = memory_zero((size_t)(n * rows), sizeof(float));
+    q.in = memory_alloc(activation_bytes(ACTIVATION_Q8, n, cols) + (size_t)(n * cols) * 4);
+    q.wanted = memory_zero((size_t)(n * rows), sizeof(double));
+    q.truth = memory_zero((size_t)(n * rows), sizeof(double));
+    q.weight = memory_zero((size_t)(n * rows), sizeof(double));
+    for (int64_t i = 0; i < n * cols; i++) q.x[i] = (float)rng_normal(&random);
+    for (int64_t i = 0; i < 32 && i < cols && n > 1; i++) q.x[cols + i] = 0; /* a group of zeros */
+    activation_from_f32(format->activation, q.x, n, cols, q.in);
+    float *w = memory_alloc((size_t)cols * sizeof *w);
+    for (int64_t r = 0; r < rows; r++) {
+        format->to_f32(&q.p, r, 1, w);
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t c = 0; c < cols; c++) {
+                double term = (double)w[c] * (double)turned(&q, i, c);
+                q.wanted[i * rows + r] += term, q.weight[i * rows + r] += fabs(term);
+                q.truth[i * rows + r] += (double)w[c] * (double)q.x[i * cols + c];
+            }
+    }
+    memory_free(w);
+    return q;
+}
+
+static void close_problem(problem *q) {
+    pith_packed_release(&q->p);
+    memory_free(q->x), memory_free(q->y), memory_free(q->in);
+    memory_free(q->wanted), memory_free(q->truth), memory_free(q->weight);
+}
+
+static void judge(const problem *q, const char *isa) {
+    double noise = 0, power = 0;
+    for (int64_t k = 0; k < q->n * q->p.rows; k++) {
+        double error = fabs((double)q->y[k] - q->wanted[k]);
+        if (!(error <= 1e-5 * q->weight[k] + 1e-12))
+            fail_msg("%s at %s, %lld x %lld, n %lld: element %lld is %g, expected %g", q->p.format->name, isa,
+                     (long long)q->p.rows, (long long)q->p.cols, (long long)q->n, (long long)k, (double)q->y[k],
+                     q->wanted[k]);
+        noise += pow((double)q->y[k] - q->truth[k], 2), power += q->truth[k] * q->truth[k];
+    }
+    assert_true(noise < 0.015 * 0.015 * power);
+}
+
+static void check_size(const pith_format *format, int64_t rows, int64_t cols, int64_t n) {
+    problem q = open_problem(format, rows, cols, n);
+    for (int level = 0; level < ISA_LEVELS; level++) {
+        isa_force((isa_level)level);
+        if (isa_active() != (isa_level)level) continue;
+        pith_error err = {0};
+        if (format->prepare) assert_int_equal(format->prepare(&q.p, &q.fast, &err), PITH_OK);
+        memset(q.y, 0xff, (size_t)(n * rows) * sizeof *q.y);
+        int64_t cut = rows / 2 / format->row_align * format->row_align;
+        format->mul(&q.p, q.fast, q.in, n, 0, cut, q.y, rows);
+        format->mul(&q.p, q.fast, q.in, n, cut, rows - cut, q.y, rows);
+        judge(&q, isa_name((isa_level)level));
+        pith_buffer_release(q.fast);
+        q.fast = NULL;
+    }
+    isa_force(isa_detected());
+    close_problem(&q);
+}
+
+static void every_format(void **state) {
+    (void)state;
+    for (const pith_format *const *f = pith_formats; *f; f++) {
+        int64_t least = (*f)->block > 32 ? 256 : 32;
+        check_size(*f, 37, least, 1);
+        check_size(*f, 16, 3 * least, 2);
+        check_size(*f, 100, 2048, 1);
+        check_size(*f, 81, 1792, 15);
+        check_size(*f, 5, 1536 + 1024, 9);
+    }
+}
+
+static void every_half_float(void **state) { /* odd columns too, which block types cannot have */
+    (void)state;
+    for (const char *const *name = (const char *const[]){"f32", "f16", "bf16", NULL}; *name; name++)
+        for (int64_t cols = 1; cols < 70; cols += 17) check_size(pith_format_by_name(*name), 33, cols, 1 + cols % 20);
+}
+
+static void extreme_codes(void **state) { /* all codes of all bytes, largest inputs: no sum may overflow */
+    (void)state;
+    for (const pith_format *const *f = pith_formats; *f; f++) {
+        if ((*f)->block == 1) continue;
+        problem q = open_problem(*f, 16, 256, 9);
+        for (int64_t i = 0; i < q.n * 256; i++) q.x[i] = i % 3 ? 1.0f : -1.0f;
+        activation_from_f32((*f)->activation, q.x, q.n, 256, q.in);
+        memset(q.wanted, 0, sizeof(double) * 16 * 9), memset(q.weight, 0, sizeof(double) * 16 * 9);
+        memset(q.truth, 0, sizeof(double) * 16 * 9);
+        float w[256];
+        for (int64_t r = 0; r < 16; r++) {
+            (*f)->to_f32(&q.p, r, 1, w);
+            for (int64_t i = 0; i < q.n; i++)
+                for (int64_t c = 0; c < 256; c++) {
+                    double term = (double)w[c] * (double)q.x[i * 256 + c];
+                    q.wanted[i * 16 + r] += term, q.weight[i * 16 + r] += fabs(term);
+                }
+        }
+        memcpy(q.truth, q.wanted, sizeof(double) * 16 * 9);
+        for (int level = 0; level < ISA_LEVELS; level++) {
+            isa_force((isa_level)level);
+            pith_error err = {0};
+            assert_int_equal((*f)->prepare(&q.p, &q.fast, &err), PITH_OK);
+            (*f)->mul(&q.p, q.fast, q.in, q.n, 0, 16, q.y, 16);
+            judge(&q, isa_name(isa_active()));
+            pith_buffer_release(q.fast);
+            q.fast = NULL;
+        }
+        isa_force(isa_detected());
+        close_problem(&q);
+    }
+}
+
+static void inputs_alike(void **state) { /* the same bits at every level; a fault is seen */
+    (void)state;
+    enum { N = 7, COLS = 96 };
+    float x[N * COLS];
+    rng random = rng_new(3, 4);
+    for (int i = 0; i < N * COLS; i++) x[i] = (float)rng_normal(&random) * powf(10, (float)(i / 32) - 10);
+    x[5] = INFINITY, x[40] = NAN, x[70] = -INFINITY, x[100] = 1e-42f;
+    for (int i = 128; i < 160; i++) x[i] = 1e-42f;
+    uint8_t first[2048], other[2048];
+    for (int level = 0; level < ISA_LEVELS; level++) {
+        isa_force((isa_level)level);
+        activation_from_f32(ACTIVATION_Q8, x, N, COLS, level ? other : first);
+        if (level) assert_memory_equal(first, other, activation_bytes(ACTIVATION_Q8, N, COLS));
+    }
+    isa_force(isa_detected());
+    const float *numbers = (const float *)(first + 4 * COLS);
+    assert_true(isnan(numbers[0]) && isnan(numbers[16]) && isnan(numbers[32]) && isfinite(numbers[1]));
+    for (int i = 0; i < 3; i++) assert_true(isfinite(numbers[16 * i + 1]));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_format),
+        cmocka_unit_test(every_half_float),
+        cmocka_unit_test(extreme_codes),
+        cmocka_unit_test(inputs_alike),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
