@@ -2,8 +2,5 @@
 #include "file/readers.h"
 
 const model_reader *const model_readers[] = {
-    &gguf_reader,
-    &safetensors_reader,
-    &llama2c_reader,
-    NULL,
+    &gguf_reader, &safetensors_reader, &llama2c_reader, &huggingface_reader, NULL,
 };
