@@ -34,7 +34,8 @@ pith_status json_parse(json_t **out, const void *bytes, size_t size, const char 
 
 char *json_print(const json_t *value, int indent) {
     memory_adopt_jansson();
-    return json_dumps(value, (indent ? JSON_INDENT((size_t)indent) : JSON_COMPACT) | JSON_ENCODE_ANY);
+    return json_dumps(value, (indent ? JSON_INDENT((size_t)indent) : JSON_COMPACT) | JSON_ENCODE_ANY |
+                                 JSON_REAL_PRECISION(15));
 }
 
 const char *json_get_text(const json_t *object, const char *key, const char *fallback) {

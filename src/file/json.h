@@ -9,7 +9,8 @@
 /* A whole document; duplicate keys are refused: PITH_CORRUPT with line and byte. The caller drops it with json_decref.
  */
 pith_status json_parse(json_t **out, const void *bytes, size_t size, const char *where, pith_error *err);
-/* Text of a document, terminated; the caller frees it with memory_free. indent 0: one line. NULL without memory. */
+/* Text of a document, terminated, reals with 15 digits; the caller frees it with memory_free. indent 0: one line. NULL
+ * without memory. */
 char *json_print(const json_t *value, int indent);
 void memory_adopt_jansson(void); /* idempotent; the two above call it. To be called before building values by hand */
 
