@@ -29,7 +29,7 @@ typedef struct flow_block {
     int32_t *rows;           /* [node] */
     float *inside, *up;      /* [node][FLOW_BLOCK + 1][stride]: below the node, by own and by parent's state */
     float *exponent;         /* [node][FLOW_BLOCK + 1]: powers of two taken out of the two */
-    float *flow, *expect;    /* [FLOW_BLOCK + 1][stride] each */
+    float *flow;             /* [FLOW_BLOCK + 1][stride] */
     float *log_likelihood;   /* of each picture, or NULL */
 } flow_block;
 
@@ -43,7 +43,10 @@ typedef struct flow_step { /* maximization: from counts to parameters, one node 
     flow_counts *counts; /* FLOW_LANES of them; cleared by the step */
     float inertia;       /* share of the old parameters that stays */
     float pseudocount;   /* spread over the entries of a distribution */
-    float *sum;          /* scratch: 257 * stride */
+    float smoothing;     /* counts that values near each other share */
+    const uint8_t *common;
+    float *sum;           /* scratch: 258 * stride */
+    float *profile_count; /* 256 * profiles: added to, still to be multiplied by the profile itself */
 } flow_step;
 
 struct circuit_flows_kernels {
@@ -53,6 +56,7 @@ struct circuit_flows_kernels {
 struct circuit_step_kernels {
     void (*move)(flow_step *s, int32_t node);
     void (*emit)(flow_step *s, int32_t node);
+    void (*expand)(const circuit_parameters *p, int32_t node);
 };
 
 #endif

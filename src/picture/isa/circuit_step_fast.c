@@ -37,39 +37,120 @@ static void move(flow_step *s, int32_t node) {
     }
 }
 
-static void emit(flow_step *s, int32_t node) {
-    const circuit_parameters *p = s->p;
-    const int32_t stride = p->stride, states = p->states;
-    const size_t at = (size_t)node * CIRCUIT_VALUES * stride;
-    float *sum = s->sum, keep = s->inertia, share = s->pseudocount / CIRCUIT_VALUES;
-    for (int32_t k = 0; k < stride; k++) sum[k] = s->pseudocount;
-    uint64_t touched[4] = {0};
-    for (int l = 0; l < FLOW_LANES; l++)
-        for (int w = 0; w < 4; w++) touched[w] |= s->counts[l].touched[node][w];
-    for (int v = 0; v < CIRCUIT_VALUES; v++) {
-        if (!(touched[v >> 6] >> (v & 63) & 1)) continue;
-        float *count = s->counts[0].emit + at + (size_t)v * stride;
-        for (int l = 1; l < FLOW_LANES; l++) {
-            if (!(s->counts[l].touched[node][v >> 6] >> (v & 63) & 1)) continue;
-            float *from = s->counts[l].emit + at + (size_t)v * stride;
-            for (int32_t k = 0; k < stride; k++) count[k] += from[k];
+/* Sums the lanes' counts of emissions into lane 0, clears the others; touched: values that have any. */
+static void collect_emissions(flow_step *s, int32_t node, uint64_t touched[4]) {
+    const int32_t stride = s->p->stride;
+    memset(touched, 0, 4 * sizeof *touched);
+    for (int l = 0; l < FLOW_LANES; l++) {
+        uint64_t *of_lane = s->counts[l].touched[node];
+        for (int v = 0; v < CIRCUIT_VALUES && l > 0; v++) {
+            if (!(of_lane[v >> 6] >> (v & 63) & 1)) continue;
+            size_t at = ((size_t)node * CIRCUIT_VALUES + v) * stride;
+            float *to = s->counts[0].emit + at, *from = s->counts[l].emit + at;
+            for (int32_t k = 0; k < stride; k++) to[k] += from[k];
             memset(from, 0, (size_t)stride * sizeof *from);
         }
-        for (int32_t k = 0; k < stride; k++) sum[k] += count[k];
+        for (int w = 0; w < 4; w++) touched[w] |= of_lane[w];
+        memset(of_lane, 0, 4 * sizeof *of_lane);
+    }
+}
+
+/* Neighboring values lend each other counts: `smoothing` of them in all, spread as a running mean over 2 SPAN + 1
+ * values of the state's own counts. The node's most frequent value, often a spike, neither lends nor borrows. */
+static void smooth(const flow_step *s, int32_t node, const float *count, float *fresh, float *lend, float *box) {
+    enum { SPAN = 8 };
+    const int32_t stride = s->p->stride, common = s->common[node];
+    memset(lend, 0, (size_t)stride * sizeof *lend);
+    memset(box, 0, (size_t)stride * sizeof *box);
+    for (int v = 0; v < CIRCUIT_VALUES; v++)
+        for (int32_t k = 0; k < stride && v != common; k++) lend[k] += count[(size_t)v * stride + k];
+    for (int32_t k = 0; k < stride; k++) lend[k] = s->smoothing / ((lend[k] + 1e-6f) * (2 * SPAN + 1));
+    for (int v = -SPAN; v < CIRCUIT_VALUES; v++) {
+        const float *enter = count + (size_t)(v + SPAN) * stride, *leave = count + (size_t)(v - SPAN - 1) * stride;
+        for (int32_t k = 0; k < stride && v + SPAN < CIRCUIT_VALUES && v + SPAN != common; k++) box[k] += enter[k];
+        for (int32_t k = 0; k < stride && v - SPAN - 1 >= 0 && v - SPAN - 1 != common; k++) box[k] -= leave[k];
+        for (int32_t k = 0; k < stride && v >= 0 && v != common; k++)
+            fresh[(size_t)v * stride + k] += lend[k] * (box[k] > 0 ? box[k] : 0);
+    }
+}
+
+static void emit_table(flow_step *s, int32_t node) {
+    const circuit_parameters *p = s->p;
+    const int32_t stride = p->stride, states = p->states;
+    float *table = p->emit + (size_t)node * CIRCUIT_VALUES * stride, *fresh = s->sum;
+    float *count = s->counts[0].emit + (size_t)node * CIRCUIT_VALUES * stride;
+    float *sum = fresh + CIRCUIT_VALUES * stride, *box = sum + stride;
+    const float keep = s->inertia, share = s->pseudocount / CIRCUIT_VALUES;
+    uint64_t touched[4];
+    collect_emissions(s, node, touched);
+    for (int32_t c = 0; c < CIRCUIT_VALUES * stride; c++) fresh[c] = count[c] + share;
+    if (s->smoothing > 0) smooth(s, node, count, fresh, sum, box);
+    memset(sum, 0, (size_t)stride * sizeof *sum);
+    for (int v = 0; v < CIRCUIT_VALUES; v++) {
+        for (int32_t k = 0; k < stride; k++) sum[k] += fresh[(size_t)v * stride + k];
+        if (touched[v >> 6] >> (v & 63) & 1) memset(count + (size_t)v * stride, 0, (size_t)stride * sizeof *count);
     }
     for (int32_t k = 0; k < stride; k++) sum[k] = k < states ? (1 - keep) / sum[k] : 0;
+    for (int v = 0; v < CIRCUIT_VALUES; v++)
+        for (int32_t k = 0; k < stride; k++)
+            table[(size_t)v * stride + k] =
+                keep * table[(size_t)v * stride + k] + sum[k] * fresh[(size_t)v * stride + k];
+}
+
+/* Emissions as mixtures of shared profiles: the count of a value divides among the profiles as each explains it. */
+static void emit_mixture(flow_step *s, int32_t node) {
+    const circuit_parameters *p = s->p;
+    const int32_t stride = p->stride, states = p->states, profiles = p->profiles;
+    float *mix = p->mix + (size_t)node * profiles * stride, *fresh = s->sum, *sum = s->sum + (size_t)profiles * stride;
+    const float keep = s->inertia, share = s->pseudocount / (float)profiles;
+    uint64_t touched[4];
+    collect_emissions(s, node, touched);
+    memset(fresh, 0, (size_t)profiles * stride * sizeof *fresh);
     for (int v = 0; v < CIRCUIT_VALUES; v++) {
-        float *row = p->emit + at + (size_t)v * stride;
-        if (touched[v >> 6] >> (v & 63) & 1) {
-            float *count = s->counts[0].emit + at + (size_t)v * stride;
-            for (int32_t k = 0; k < stride; k++) row[k] = keep * row[k] + sum[k] * (count[k] + share);
-            memset(count, 0, (size_t)stride * sizeof *count);
-        } else {
-            for (int32_t k = 0; k < stride; k++) row[k] = keep * row[k] + sum[k] * share;
+        if (!(touched[v >> 6] >> (v & 63) & 1)) continue;
+        float *count = s->counts[0].emit + ((size_t)node * CIRCUIT_VALUES + v) * stride;
+        const float *old = p->emit + ((size_t)node * CIRCUIT_VALUES + v) * stride, *profile = p->profile + v * profiles;
+        for (int32_t k = 0; k < stride; k++) count[k] /= old[k] + 1e-30f;
+        for (int32_t r = 0; r < profiles; r++) {
+            float used = 0, *to = fresh + (size_t)r * stride, weight = profile[r];
+            const float *m = mix + (size_t)r * stride;
+            for (int32_t k = 0; k < stride; k++) {
+                to[k] += weight * count[k];
+                used += m[k] * count[k];
+            }
+            s->profile_count[v * profiles + r] += used;
+        }
+        memset(count, 0, (size_t)stride * sizeof *count);
+    }
+    for (int32_t k = 0; k < stride; k++) sum[k] = s->pseudocount;
+    for (int32_t r = 0; r < profiles; r++)
+        for (int32_t k = 0; k < stride; k++) sum[k] += fresh[(size_t)r * stride + k] *= mix[(size_t)r * stride + k];
+    for (int32_t k = 0; k < stride; k++) sum[k] = k < states ? (1 - keep) / sum[k] : 0;
+    for (int32_t r = 0; r < profiles; r++)
+        for (int32_t k = 0; k < stride; k++) {
+            size_t at = (size_t)r * stride + k;
+            mix[at] = keep * mix[at] + sum[k] * (fresh[at] + share);
+        }
+}
+
+static void emit(flow_step *s, int32_t node) {
+    if (s->p->profiles) emit_mixture(s, node);
+    else emit_table(s, node);
+}
+
+/* The emission table of a node from its mixture. */
+static void expand(const circuit_parameters *p, int32_t node) {
+    const int32_t stride = p->stride, profiles = p->profiles;
+    const float *mix = p->mix + (size_t)node * profiles * stride;
+    for (int v = 0; v < CIRCUIT_VALUES; v++) {
+        float *row = p->emit + ((size_t)node * CIRCUIT_VALUES + v) * stride;
+        memset(row, 0, (size_t)stride * sizeof *row);
+        for (int32_t r = 0; r < profiles; r++) {
+            float weight = p->profile[v * profiles + r];
+            for (int32_t k = 0; k < stride; k++) row[k] += weight * mix[(size_t)r * stride + k];
         }
     }
-    for (int l = 0; l < FLOW_LANES; l++) memset(s->counts[l].touched[node], 0, sizeof s->counts[l].touched[node]);
 }
 
 extern const struct circuit_step_kernels ISA_TABLE(circuit_step);
-const struct circuit_step_kernels ISA_TABLE(circuit_step) = {move, emit};
+const struct circuit_step_kernels ISA_TABLE(circuit_step) = {move, emit, expand};
