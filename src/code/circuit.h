@@ -30,4 +30,40 @@ static inline int32_t circuit_stride(int32_t states) {
     return (states + CIRCUIT_LANES - 1) / CIRCUIT_LANES * CIRCUIT_LANES;
 }
 
+/* A circuit as read from its file: what coding needs, in exact binary fractions, the same on every machine. Entries
+ * past `states` are zero. */
+typedef struct circuit {
+    circuit_tree tree;
+    int32_t states, stride;
+    uint64_t hash; /* XXH3 of the file: the model's name */
+    float *move;   /* [node][parent's state][own state]; the root uses row 0, bare nodes nothing */
+    float *back;   /* the same transposed */
+    float *emit;   /* [node][value / 16][state][value % 16] */
+    float *group;  /* [node][state][value / 16]: sums of emit over 16 values */
+} circuit;
+
+/* Writes a model. move as above, emit [node][value][state], rows summing to 1. precision: bits of mantissa kept (1..3);
+ * numbers under `least` become the floor, 2^-26. out->data is the caller's to memory_free. */
+pith_status circuit_write(const circuit_tree *tree, int32_t states, const float *move, const float *emit, int precision,
+                          float least, pith_bytes *out, pith_error *err);
+/* Refuses any changed byte. memory_limit: bytes the model may hold. */
+pith_status circuit_read(pith_bytes in, uint64_t memory_limit, circuit **out, pith_error *err);
+void circuit_free(circuit *c); /* safe on NULL */
+/* The name a model has, without reading more than its last bytes; 0 when it cannot be one. */
+uint64_t circuit_name(pith_bytes in);
+
+/* Pictures are coded in segments of CIRCUIT_SEGMENT: the one entry of the index. Within a segment a picture follows the
+ * other without a gap; segments go through the circuit side by side. */
+enum { CIRCUIT_SEGMENT = 64 };
+static inline int64_t circuit_segments(int64_t pictures) { return (pictures + CIRCUIT_SEGMENT - 1) / CIRCUIT_SEGMENT; }
+
+/* Codes `count` pictures (rows of tree.nodes values). out->data and *sizes (bytes of each segment) are the caller's to
+ * memory_free. The same bytes on every machine, instruction set and number of threads. */
+pith_status circuit_encode(const circuit *c, const pith_context *context, const uint8_t *pictures, int64_t count,
+                           pith_bytes *out, uint32_t **sizes, pith_error *err);
+/* Decodes `count` pictures that stand in whole segments (the last may be short), whose bytes follow each other in `in`.
+ * bits: what each picture cost, or NULL. TRUNCATED or CORRUPT where a segment does not end as the encoder ends it. */
+pith_status circuit_decode(const circuit *c, const pith_context *context, pith_bytes in, const uint32_t *sizes,
+                           int64_t count, uint8_t *pictures, float *bits, pith_error *err);
+
 #endif
