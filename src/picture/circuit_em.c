@@ -24,9 +24,8 @@ struct circuit_em {
     const struct circuit_step_kernels *step;
     flow_counts lane[FLOW_LANES];
     int workers;
-    flow_block *block;    /* per worker */
-    float **sum;          /* per worker: scratch of a step */
-    float *profile_count; /* per STEP_NODES nodes */
+    flow_block *block; /* per worker */
+    float **sum;       /* per worker: scratch of a step */
     /* what a parallel loop works on */
     flow_step update;
     const uint8_t *pictures, *common;
@@ -35,19 +34,14 @@ struct circuit_em {
     double *likelihood; /* per lane */
 };
 
-pith_status circuit_parameters_new(circuit_parameters *p, int32_t nodes, int32_t states, int32_t profiles,
-                                   pith_error *err) {
+pith_status circuit_parameters_new(circuit_parameters *p, int32_t nodes, int32_t states, pith_error *err) {
     int32_t stride = circuit_stride(states);
-    *p = (circuit_parameters){.nodes = nodes, .states = states, .stride = stride, .profiles = profiles};
+    *p = (circuit_parameters){.nodes = nodes, .states = states, .stride = stride};
     size_t rows = (size_t)nodes * stride, state = sizeof(float);
     p->move = memory_zero(rows, stride * state);
     p->back = memory_zero(rows, stride * state);
     p->emit = memory_zero(rows, CIRCUIT_VALUES * state);
-    if (profiles) {
-        p->mix = memory_zero(rows, (size_t)profiles * state);
-        p->profile = memory_zero(CIRCUIT_VALUES, (size_t)profiles * state);
-    }
-    if (p->move && p->back && p->emit && (!profiles || (p->mix && p->profile))) return PITH_OK;
+    if (p->move && p->back && p->emit) return PITH_OK;
     circuit_parameters_free(p);
     return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for %d nodes of %d states", nodes, states);
 }
@@ -56,8 +50,6 @@ void circuit_parameters_free(circuit_parameters *p) {
     memory_free(p->move);
     memory_free(p->back);
     memory_free(p->emit);
-    memory_free(p->mix);
-    memory_free(p->profile);
     *p = (circuit_parameters){0};
 }
 
@@ -107,9 +99,7 @@ pith_status circuit_em_new(circuit_em **out, const circuit_tree *tree, circuit_p
         em->block = memory_zero((size_t)em->workers, sizeof *em->block);
         em->sum = memory_zero((size_t)em->workers, sizeof *em->sum);
         em->likelihood = memory_zero(FLOW_LANES, sizeof *em->likelihood);
-        size_t groups = ((size_t)tree->nodes + STEP_NODES - 1) / STEP_NODES;
-        em->profile_count = memory_zero(groups, CIRCUIT_VALUES * (size_t)p->profiles * sizeof *em->profile_count);
-        ok = em->block && em->sum && em->likelihood && em->profile_count;
+        ok = em->block && em->sum && em->likelihood;
     }
     for (int i = 0; ok && i < em->workers; i++) {
         em->sum[i] = memory_alloc((size_t)p->stride * (CIRCUIT_VALUES + 2) * sizeof **em->sum);
@@ -137,7 +127,6 @@ void circuit_em_free(circuit_em *em) {
     memory_free(em->block);
     memory_free(em->sum);
     memory_free(em->likelihood);
-    memory_free(em->profile_count);
     memory_free(em);
 }
 
@@ -164,37 +153,13 @@ static void step_nodes(void *user, int64_t begin, int64_t end, int worker) {
     circuit_em *em = user;
     flow_step s = em->update;
     s.sum = em->sum[worker];
-    s.profile_count = em->profile_count + begin / STEP_NODES * CIRCUIT_VALUES * em->p->profiles;
     for (int64_t i = begin; i < end; i++) {
         em->step->move(&s, (int32_t)i);
         em->step->emit(&s, (int32_t)i);
     }
 }
 
-/* The profiles' own step; their counts are added up in the order of nodes. */
-static void step_profiles(circuit_em *em, double inertia, double pseudocount) {
-    const int32_t profiles = em->p->profiles, cells = CIRCUIT_VALUES * profiles;
-    float *count = em->profile_count, *profile = em->p->profile;
-    for (int32_t g = 1; g * STEP_NODES < em->tree->nodes; g++)
-        for (int32_t c = 0; c < cells; c++) count[c] += em->profile_count[(size_t)g * cells + c];
-    for (int32_t r = 0; r < profiles; r++) {
-        double sum = pseudocount;
-        for (int32_t c = r; c < cells; c += profiles) sum += count[c] *= profile[c];
-        for (int32_t c = r; c < cells; c += profiles)
-            profile[c] =
-                (float)(inertia * profile[c] + (1 - inertia) * (count[c] + pseudocount / CIRCUIT_VALUES) / sum);
-    }
-    memset(count, 0, ((size_t)em->tree->nodes + STEP_NODES - 1) / STEP_NODES * cells * sizeof *count);
-}
-
-static void expand_nodes(void *user, int64_t begin, int64_t end, int worker) {
-    (void)worker;
-    for (int64_t i = begin; i < end; i++) ISA_SELECT(circuit_step)->expand(user, (int32_t)i);
-}
-
-void circuit_parameters_expand(circuit_parameters *p) { parallel_for(p->nodes, STEP_NODES, expand_nodes, p); }
-
-double circuit_em_step(circuit_em *em, double inertia, double pseudocount, double smoothing) {
+void circuit_em_step(circuit_em *em, double inertia, double pseudocount, double smoothing) {
     em->update = (flow_step){.p = em->p,
                              .tree = em->tree,
                              .counts = em->lane,
@@ -203,15 +168,12 @@ double circuit_em_step(circuit_em *em, double inertia, double pseudocount, doubl
                              .smoothing = (float)smoothing,
                              .common = em->common};
     parallel_for(em->tree->nodes, STEP_NODES, step_nodes, em);
-    if (em->p->profiles) {
-        step_profiles(em, inertia, pseudocount);
-        circuit_parameters_expand(em->p);
-    }
+    for (int l = 0; l < FLOW_LANES; l++) em->lane[l].log_likelihood = 0;
+}
+
+double circuit_em_likelihood_counted(const circuit_em *em) {
     double sum = 0;
-    for (int l = 0; l < FLOW_LANES; l++) {
-        sum += em->lane[l].log_likelihood;
-        em->lane[l].log_likelihood = 0;
-    }
+    for (int l = 0; l < FLOW_LANES; l++) sum += em->lane[l].log_likelihood;
     return sum;
 }
 
@@ -248,35 +210,24 @@ static void random_distribution(float *v, int32_t n, size_t step, rng *r) {
     for (int32_t k = 0; k < n; k++) v[k * step] /= sum;
 }
 
-/* Bumps along the values, so that each profile has something to specialize in. */
-static void start_profiles(circuit_parameters *p) {
-    for (int32_t r = 0; r < p->profiles; r++) {
-        float sum = 0, center = 255.0f * (float)r / (float)(p->profiles > 1 ? p->profiles - 1 : 1);
-        for (int32_t v = 0; v < CIRCUIT_VALUES; v++) {
-            float away = ((float)v - center) * (float)p->profiles / 256.0f;
-            sum += p->profile[v * p->profiles + r] = 0.02f + 1.0f / (1.0f + away * away * away * away);
-        }
-        for (int32_t v = 0; v < CIRCUIT_VALUES; v++) p->profile[v * p->profiles + r] /= sum;
-    }
+void circuit_parameters_turn(circuit_parameters *p) {
+    size_t stride = (size_t)p->stride;
+    for (size_t i = 0; i < (size_t)p->nodes; i++)
+        for (size_t j = 0; j < stride; j++)
+            for (size_t k = 0; k < stride; k++)
+                p->back[(i * stride + k) * stride + j] = p->move[(i * stride + j) * stride + k];
 }
 
 void circuit_parameters_start(circuit_parameters *p, uint64_t seed) {
     size_t stride = (size_t)p->stride;
-    if (p->profiles) start_profiles(p);
     for (int32_t i = 0; i < p->nodes; i++) {
         rng r = rng_new(seed, (uint64_t)i);
-        float *move = p->move + i * stride * stride, *back = p->back + i * stride * stride;
-        for (int32_t j = 0; j < (i ? p->states : 1); j++) {
-            random_distribution(move + j * stride, p->states, 1, &r);
-            for (int32_t k = 0; k < p->states; k++) back[k * stride + j] = move[j * stride + k];
-        }
-        for (int32_t k = 0; k < p->states; k++) {
-            if (p->profiles)
-                random_distribution(p->mix + i * stride * (size_t)p->profiles + k, p->profiles, stride, &r);
-            else random_distribution(p->emit + i * stride * CIRCUIT_VALUES + k, CIRCUIT_VALUES, stride, &r);
-        }
+        float *move = p->move + i * stride * stride;
+        for (int32_t j = 0; j < (i ? p->states : 1); j++) random_distribution(move + j * stride, p->states, 1, &r);
+        for (int32_t k = 0; k < p->states; k++)
+            random_distribution(p->emit + i * stride * CIRCUIT_VALUES + k, CIRCUIT_VALUES, stride, &r);
     }
-    if (p->profiles) circuit_parameters_expand(p);
+    circuit_parameters_turn(p);
 }
 
 /* Copies n old numbers to 2 n new ones, each twice, times U(1 - noise, 1 + noise). */
@@ -288,23 +239,19 @@ static void split(float *to, const float *from, int32_t n, size_t step, float sh
 pith_status circuit_parameters_grow(const circuit_parameters *p, float noise, uint64_t seed, circuit_parameters *out,
                                     pith_error *err) {
     const int32_t states = p->states;
-    pith_status s = circuit_parameters_new(out, p->nodes, 2 * states, p->profiles, err);
+    pith_status s = circuit_parameters_new(out, p->nodes, 2 * states, err);
     if (s) return s;
-    const size_t old = (size_t)p->stride, new = (size_t)out->stride,
-                 kinds = p->profiles ? (size_t)p->profiles : CIRCUIT_VALUES;
-    if (p->profiles) memcpy(out->profile, p->profile, CIRCUIT_VALUES * (size_t)p->profiles * sizeof *p->profile);
+    const size_t old = (size_t)p->stride, new = (size_t)out->stride;
     for (int32_t i = 0; i < p->nodes; i++) {
         rng r = rng_new(seed, (uint64_t)i);
         float *move = out->move + i * new *new, *back = out->back + i *new *new;
         for (int32_t j = 0; j < (i ? 2 * states : 1); j++) {
             split(move + j * new, p->move + i * old * old + (size_t)(j / 2) * old, states, 1, 0.5f, noise, &r);
-            for (int32_t k = 0; k < 2 * states; k++) back[k * new + j] = move[j * new + k];
         }
-        float *to = p->profiles ? out->mix : out->emit;
-        const float *from = p->profiles ? p->mix : p->emit;
-        for (size_t v = 0; v < kinds; v++)
-            split(to + (i * kinds + v) * new, from + (i * kinds + v) * old, states, 1, 1, noise, &r);
+        for (size_t v = 0; v < CIRCUIT_VALUES; v++)
+            split(out->emit + (i * CIRCUIT_VALUES + v) * new, p->emit + (i * CIRCUIT_VALUES + v) * old, states, 1, 1,
+                  noise, &r);
     }
-    if (p->profiles) circuit_parameters_expand(out);
+    circuit_parameters_turn(out);
     return PITH_OK;
 }

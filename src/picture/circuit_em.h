@@ -13,17 +13,21 @@ void circuit_em_free(circuit_em *em); /* safe on NULL */
  * frequent value of each node. */
 void circuit_em_count(circuit_em *em, const uint8_t *pictures, const uint8_t *common, const uint32_t *index,
                       int64_t count);
-/* Turns the counts into parameters and clears them; returns the log-likelihood (nats) summed since the last step. */
-double circuit_em_step(circuit_em *em, double inertia, double pseudocount, double smoothing);
+/* Log-likelihood (nats) of what was counted since the last step. */
+double circuit_em_likelihood_counted(const circuit_em *em);
+/* Turns the counts into parameters and clears them.
+ * inertia: share of the old parameters that stays. pseudocount: added to each distribution, spread over its entries.
+ * smoothing: counts of a state's emissions that are spread over neighboring values. */
+void circuit_em_step(circuit_em *em, double inertia, double pseudocount, double smoothing);
 /* Sum of log-likelihoods in nats; counts are left alone. */
 double circuit_em_likelihood(circuit_em *em, const uint8_t *pictures, const uint8_t *common, int64_t count);
 
 /* Random start: every distribution proportional to numbers from U(0.6, 1.4). */
 void circuit_parameters_start(circuit_parameters *p, uint64_t seed);
+/* Fills back from move. */
+void circuit_parameters_turn(circuit_parameters *p);
 /* Every state twice, each copy a little different (noise: relative, 0..1). */
 pith_status circuit_parameters_grow(const circuit_parameters *p, float noise, uint64_t seed, circuit_parameters *out,
                                     pith_error *err);
-/* Fills the emission tables from mixtures of profiles. */
-void circuit_parameters_expand(circuit_parameters *p);
 
 #endif

@@ -45,8 +45,7 @@ typedef struct flow_step { /* maximization: from counts to parameters, one node 
     float pseudocount;   /* spread over the entries of a distribution */
     float smoothing;     /* counts that values near each other share */
     const uint8_t *common;
-    float *sum;           /* scratch: 258 * stride */
-    float *profile_count; /* 256 * profiles: added to, still to be multiplied by the profile itself */
+    float *sum; /* scratch: 258 * stride */
 } flow_step;
 
 struct circuit_flows_kernels {
@@ -56,7 +55,6 @@ struct circuit_flows_kernels {
 struct circuit_step_kernels {
     void (*move)(flow_step *s, int32_t node);
     void (*emit)(flow_step *s, int32_t node);
-    void (*expand)(const circuit_parameters *p, int32_t node);
 };
 
 #endif

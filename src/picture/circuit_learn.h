@@ -17,25 +17,33 @@ typedef struct circuit_images { /* count pictures of one shape, values in 0..255
  * larger subtrees first. bare_leaves: leaves of the tree get no state of their own, as in the paper. */
 pith_status circuit_structure(const circuit_images *images, bool bare_leaves, circuit_tree *out, pith_error *err);
 
-/* Parameters while they are learned. Every array over states has stride `stride`; entries past `states` are zero.
- * Emissions of a node are a table, or (profiles > 0) mixtures of profiles shared by all nodes: smoother, smaller. */
+/* Parameters while they are learned. Every array over states has stride `stride`; entries past `states` are zero. */
 typedef struct circuit_parameters {
-    int32_t nodes, states, stride, profiles;
-    float *move;    /* nodes * stride * stride: [parent's state][own state]; the root uses row 0 */
-    float *back;    /* the same, transposed: kept by whoever changes move */
-    float *emit;    /* nodes * 256 * stride: [value][state] */
-    float *mix;     /* profiles > 0: nodes * profiles * stride: [profile][state] */
-    float *profile; /* profiles > 0: 256 * profiles: [value][profile] */
+    int32_t nodes, states, stride;
+    float *move; /* nodes * stride * stride: [parent's state][own state]; the root uses row 0 */
+    float *back; /* the same, transposed: kept by whoever changes move */
+    float *emit; /* nodes * 256 * stride: [value][state] */
 } circuit_parameters;
 
-pith_status circuit_parameters_new(circuit_parameters *p, int32_t nodes, int32_t states, int32_t profiles,
-                                   pith_error *err);
-void circuit_parameters_free(circuit_parameters *p);
+pith_status circuit_parameters_new(circuit_parameters *p, int32_t nodes, int32_t states, pith_error *err);
+void circuit_parameters_free(circuit_parameters *p); /* safe on zeroed */
 
 typedef struct circuit_training {
-    int32_t states, profiles, epochs, batch;
-    double pseudocount;
+    int32_t states, epochs; /* states: 1..CIRCUIT_MAX_STATES */
+    int32_t batch;          /* pictures a step */
+    bool paper;             /* steps, inertia and pseudocounts of the paper; otherwise our own, see circuit_learn.c */
     uint64_t seed;
+    const char *checkpoint; /* file kept up to date and removed at the end; NULL: none */
+    bool resume;            /* go on from the checkpoint, from the start where there is none */
+    void (*report)(void *user, int32_t epoch,
+                   double log_likelihood); /* after each epoch, nats a picture; may be NULL */
+    void *user;
 } circuit_training;
+
+void circuit_training_default(circuit_training *t); /* 32 states, 50 epochs, 512 pictures a step */
+
+/* Learns structure and parameters. *tree and *p are the caller's to free. PITH_INTERRUPTED leaves a checkpoint. */
+pith_status circuit_learn(const pith_context *c, const circuit_images *images, const circuit_training *t,
+                          circuit_tree *tree, circuit_parameters *p, pith_error *err);
 
 #endif

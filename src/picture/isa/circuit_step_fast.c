@@ -74,7 +74,7 @@ static void smooth(const flow_step *s, int32_t node, const float *count, float *
     }
 }
 
-static void emit_table(flow_step *s, int32_t node) {
+static void emit(flow_step *s, int32_t node) {
     const circuit_parameters *p = s->p;
     const int32_t stride = p->stride, states = p->states;
     float *table = p->emit + (size_t)node * CIRCUIT_VALUES * stride, *fresh = s->sum;
@@ -97,60 +97,5 @@ static void emit_table(flow_step *s, int32_t node) {
                 keep * table[(size_t)v * stride + k] + sum[k] * fresh[(size_t)v * stride + k];
 }
 
-/* Emissions as mixtures of shared profiles: the count of a value divides among the profiles as each explains it. */
-static void emit_mixture(flow_step *s, int32_t node) {
-    const circuit_parameters *p = s->p;
-    const int32_t stride = p->stride, states = p->states, profiles = p->profiles;
-    float *mix = p->mix + (size_t)node * profiles * stride, *fresh = s->sum, *sum = s->sum + (size_t)profiles * stride;
-    const float keep = s->inertia, share = s->pseudocount / (float)profiles;
-    uint64_t touched[4];
-    collect_emissions(s, node, touched);
-    memset(fresh, 0, (size_t)profiles * stride * sizeof *fresh);
-    for (int v = 0; v < CIRCUIT_VALUES; v++) {
-        if (!(touched[v >> 6] >> (v & 63) & 1)) continue;
-        float *count = s->counts[0].emit + ((size_t)node * CIRCUIT_VALUES + v) * stride;
-        const float *old = p->emit + ((size_t)node * CIRCUIT_VALUES + v) * stride, *profile = p->profile + v * profiles;
-        for (int32_t k = 0; k < stride; k++) count[k] /= old[k] + 1e-30f;
-        for (int32_t r = 0; r < profiles; r++) {
-            float used = 0, *to = fresh + (size_t)r * stride, weight = profile[r];
-            const float *m = mix + (size_t)r * stride;
-            for (int32_t k = 0; k < stride; k++) {
-                to[k] += weight * count[k];
-                used += m[k] * count[k];
-            }
-            s->profile_count[v * profiles + r] += used;
-        }
-        memset(count, 0, (size_t)stride * sizeof *count);
-    }
-    for (int32_t k = 0; k < stride; k++) sum[k] = s->pseudocount;
-    for (int32_t r = 0; r < profiles; r++)
-        for (int32_t k = 0; k < stride; k++) sum[k] += fresh[(size_t)r * stride + k] *= mix[(size_t)r * stride + k];
-    for (int32_t k = 0; k < stride; k++) sum[k] = k < states ? (1 - keep) / sum[k] : 0;
-    for (int32_t r = 0; r < profiles; r++)
-        for (int32_t k = 0; k < stride; k++) {
-            size_t at = (size_t)r * stride + k;
-            mix[at] = keep * mix[at] + sum[k] * (fresh[at] + share);
-        }
-}
-
-static void emit(flow_step *s, int32_t node) {
-    if (s->p->profiles) emit_mixture(s, node);
-    else emit_table(s, node);
-}
-
-/* The emission table of a node from its mixture. */
-static void expand(const circuit_parameters *p, int32_t node) {
-    const int32_t stride = p->stride, profiles = p->profiles;
-    const float *mix = p->mix + (size_t)node * profiles * stride;
-    for (int v = 0; v < CIRCUIT_VALUES; v++) {
-        float *row = p->emit + ((size_t)node * CIRCUIT_VALUES + v) * stride;
-        memset(row, 0, (size_t)stride * sizeof *row);
-        for (int32_t r = 0; r < profiles; r++) {
-            float weight = p->profile[v * profiles + r];
-            for (int32_t k = 0; k < stride; k++) row[k] += weight * mix[(size_t)r * stride + k];
-        }
-    }
-}
-
 extern const struct circuit_step_kernels ISA_TABLE(circuit_step);
-const struct circuit_step_kernels ISA_TABLE(circuit_step) = {move, emit, expand};
+const struct circuit_step_kernels ISA_TABLE(circuit_step) = {move, emit};
