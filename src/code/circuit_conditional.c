@@ -1,7 +1,7 @@
 /* code/circuit_conditional.c - what the missing values of a picture may be, given the others: exact conditionals.
  *
- * A missing value's emission is 1 (it is summed over); one pass up and one down then give every state's posterior G, and
- * G B_i is the distribution of value i: 2 M^2 products an edge, and M a value for each missing pixel. */
+ * A missing value's emission is 1 (it is summed over); one pass up and one down then give every state's posterior G,
+ * and G B_i is the distribution of value i: 2 M^2 products an edge, and M a value for each missing pixel. */
 #include "code/circuit.h"
 
 #include "base/isa.h"
@@ -25,8 +25,7 @@ static void emission(const passes *p, int32_t i, const uint8_t *picture, float *
     const float *emit = p->c->emit + ((size_t)i * CIRCUIT_VALUES + (size_t)(value / 16 * 16)) * stride;
     if (p->missing[p->c->tree.pixel[i]])
         for (int32_t k = 0; k < stride; k++) out[k] = 1;
-    else
-        p->kernels->column(emit, value % 16, out, stride);
+    else p->kernels->column(emit, value % 16, out, stride);
 }
 
 static void go_up(const passes *p, const uint8_t *picture) {
@@ -37,10 +36,8 @@ static void go_up(const passes *p, const uint8_t *picture) {
         emission(p, i, picture, inside);
         for (int32_t c = i + 1; c < i + t->size[i]; c += t->size[c])
             p->kernels->times(inside, inside, p->up + (size_t)c * stride, 1, stride);
-        if (t->bare[i])
-            memcpy(up, inside, (size_t)stride * sizeof *up);
-        else
-            p->kernels->product(up, inside, p->c->back + (size_t)i * stride * stride, 1, stride, stride);
+        if (t->bare[i]) memcpy(up, inside, (size_t)stride * sizeof *up);
+        else p->kernels->product(up, inside, p->c->back + (size_t)i * stride * stride, 1, stride, stride);
     }
 }
 

@@ -103,6 +103,7 @@ static pith_status put_streams(const circuit_tree *t, int32_t states, int precis
     pith_status status = PITH_OK;
     for (int i = 0; i < STREAMS && !status; i++) {
         if (s->size[i]) status = bulk_encode((pith_bytes){s->data[i], s->size[i]}, BULK_PRECISE, &coded[i], err);
+        if (status) coded[i] = (pith_bytes){0};
         total += coded[i].size;
     }
     uint8_t *p = status ? NULL : memory_zero(total, 1);

@@ -244,7 +244,7 @@ pith_status circuit_parameters_grow(const circuit_parameters *p, float noise, ui
     const size_t old = (size_t)p->stride, new = (size_t)out->stride;
     for (int32_t i = 0; i < p->nodes; i++) {
         rng r = rng_new(seed, (uint64_t)i);
-        float *move = out->move + i * new *new, *back = out->back + i *new *new;
+        float *move = out->move + i * new *new;
         for (int32_t j = 0; j < (i ? 2 * states : 1); j++) {
             split(move + j * new, p->move + i * old * old + (size_t)(j / 2) * old, states, 1, 0.5f, noise, &r);
         }
