@@ -130,6 +130,7 @@ static pith_status encode_chunk(pith_bytes in, int bits, coded *out, pith_error 
         pith_status s = encode_rans(in, bits, out, err);
         if (s != PITH_OK || out->size <= in.size) return s;
         memory_free(out->memory);
+        *out = (coded){0};
     }
     size_t n = one ? 1 : in.size;
     uint8_t *data = memory_alloc(1 + n);
