@@ -41,10 +41,11 @@ bool circuit_tree_check(circuit_tree *t) {
         while (above >= 0 && above != t->parent[i]) above = t->parent[above];
         if (above < 0 || t->bare[i] > 1 || (t->bare[i] && t->size[i] != 1)) return false;
     }
-    uint8_t *seen = memory_zero((size_t)t->nodes, 1);
-    bool permutation = seen != NULL;
-    for (int32_t i = 0; permutation && i < t->nodes; i++)
-        permutation = t->pixel[i] >= 0 && t->pixel[i] < t->nodes && !seen[t->pixel[i]]++;
-    memory_free(seen);
+    bool permutation = true;
+    for (int32_t i = 0; permutation && i < t->nodes; i++) { /* a mark beside `bare`: seen */
+        permutation = t->pixel[i] >= 0 && t->pixel[i] < t->nodes && !(t->bare[t->pixel[i]] & 2);
+        if (permutation) t->bare[t->pixel[i]] |= 2;
+    }
+    for (int32_t i = 0; i < t->nodes; i++) t->bare[i] &= 1;
     return permutation;
 }

@@ -281,34 +281,64 @@ static void test_damaged_models(void **state) {
     free_sample(&s);
 }
 
+typedef struct memory_test {
+    sample s;
+    pith_bytes model, out;
+    uint32_t *sizes;
+    circuit *c;
+    uint8_t pictures[18], back[18];
+} memory_test;
+
+static pith_status write_again(memory_test *m) {
+    memory_free(m->model.data);
+    m->model = (pith_bytes){0};
+    return circuit_write(&m->s.tree, m->s.states, m->s.move, m->s.emit, 2, 0, &m->model, NULL);
+}
+
+static pith_status read_again(memory_test *m) {
+    circuit_free(m->c);
+    return circuit_read(m->model, UINT64_MAX, &m->c, NULL);
+}
+
+static pith_status encode_again(memory_test *m) {
+    memory_free(m->out.data);
+    memory_free(m->sizes);
+    return circuit_encode(m->c, NULL, m->pictures, 3, &m->out, &m->sizes, NULL);
+}
+
+static pith_status decode_again(memory_test *m) {
+    return circuit_decode(m->c, NULL, m->out, m->sizes, 3, m->back, NULL, NULL);
+}
+
+/* Lets the n-th allocation fail, for every n there is. */
+static void fail_each(pith_status (*step)(memory_test *), memory_test *m) {
+    pith_status status = PITH_NO_MEMORY;
+    int64_t n = 1;
+    for (; status == PITH_NO_MEMORY && n < 10000; n++) {
+        memory_fail_at(n);
+        status = step(m);
+        memory_fail_at(0);
+    }
+    assert_int_equal(status, PITH_OK);
+    assert_true(n > 2);
+}
+
 static void test_out_of_memory(void **state) {
     (void)state;
-    sample s = make_sample(3, 2, 2, 8);
-    uint8_t pictures[6 * 3], back[6 * 3];
-    fill(pictures, sizeof pictures, 1);
+    memory_test m = {.s = make_sample(3, 2, 2, 8)};
+    fill(m.pictures, sizeof m.pictures, 1);
     parallel_set_threads(1);
-    bool done = false;
-    for (int64_t n = 1; !done; n++) {
-        pith_bytes b = {0}, out = {0};
-        uint32_t *sizes = NULL;
-        circuit *c = NULL;
-        memory_fail_at(n);
-        pith_status status = circuit_write(&s.tree, s.states, s.move, s.emit, 2, 0, &b, NULL);
-        if (!status) status = circuit_read(b, UINT64_MAX, &c, NULL);
-        if (!status) status = circuit_encode(c, NULL, pictures, 3, &out, &sizes, NULL);
-        if (!status) status = circuit_decode(c, NULL, out, sizes, 3, back, NULL, NULL);
-        memory_fail_at(0);
-        done = status == PITH_OK;
-        assert_true(done || status == PITH_NO_MEMORY);
-        if (done) assert_memory_equal(back, pictures, sizeof back);
-        memory_free(b.data);
-        memory_free(out.data);
-        memory_free(sizes);
-        circuit_free(c);
-        assert_true(n < 10000);
-    }
+    fail_each(write_again, &m);
+    fail_each(read_again, &m);
+    fail_each(encode_again, &m);
+    fail_each(decode_again, &m);
+    assert_memory_equal(m.back, m.pictures, sizeof m.back);
     parallel_set_threads(0);
-    free_sample(&s);
+    memory_free(m.model.data);
+    memory_free(m.out.data);
+    memory_free(m.sizes);
+    circuit_free(m.c);
+    free_sample(&m.s);
 }
 
 static void test_trees(void **state) {
