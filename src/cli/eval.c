@@ -13,9 +13,21 @@
 #include <sys/stat.h>
 
 static const pith_option options[] = {
-    {.name = "data", .unit = "FILE|DIR", .type = PITH_TEXT, .help = "a text for language models; a folder of IDX pictures and labels for classifiers"},
-    {.name = "reference", .unit = "MODEL", .type = PITH_TEXT, .help = "compare predictions with this model's, usually the unpacked one"},
-    {.name = "context", .unit = "N", .type = PITH_INT, .low = 4, .high = 1e7, .initial = 512, .help = "tokens a window"},
+    {.name = "data",
+     .unit = "FILE|DIR",
+     .type = PITH_TEXT,
+     .help = "a text for language models; a folder of IDX pictures and labels for classifiers"},
+    {.name = "reference",
+     .unit = "MODEL",
+     .type = PITH_TEXT,
+     .help = "compare predictions with this model's, usually the unpacked one"},
+    {.name = "context",
+     .unit = "N",
+     .type = PITH_INT,
+     .low = 4,
+     .high = 1e7,
+     .initial = 512,
+     .help = "tokens a window"},
     {.name = "tokenizer", .unit = "FILE", .type = PITH_TEXT, .help = "llama2.c checkpoints: their tokenizer"},
 };
 
@@ -26,22 +38,26 @@ static pith_status read_text(const char *path, pith_bytes *out, pith_buffer **b,
 }
 
 /* Tokens of the text and how many of its bytes each stands for. */
-static pith_status tokenize(const language_model *m, pith_bytes text, token_list *ids, uint32_t **bytes, pith_error *err) {
+static pith_status tokenize(const language_model *m, pith_bytes text, token_list *ids, uint32_t **bytes,
+                            pith_error *err) {
     pith_status s = tokenizer_encode(m->tokens, text.data, text.size, TOKEN_ADD_START, ids, err);
     if (s != PITH_OK) return s;
     *bytes = memory_zero(ids->count, sizeof **bytes);
     if (!*bytes) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
     for (size_t i = 0; i < ids->count; i++)
-        if (!tokenizer_is_special(m->tokens, ids->ids[i])) (*bytes)[i] = (uint32_t)tokenizer_piece(m->tokens, ids->ids[i]).size;
+        if (!tokenizer_is_special(m->tokens, ids->ids[i]))
+            (*bytes)[i] = (uint32_t)tokenizer_piece(m->tokens, ids->ids[i]).size;
     return PITH_OK;
 }
 
 static void print_language(const command *c, const evaluation *e) {
     if (c->json) return;
     command_print("perplexity       %.4f\nbits per byte    %.4f\n", e->perplexity, e->bits_per_byte);
-    if (e->kl >= 0) command_print("KL               %.6f mean, %.6f 99th percentile\ntop-1 agreement  %.3f %%\n", e->kl, e->kl_p99, e->top1 * 100);
-    command_print("tokens           %lld scored in %lld windows of %lld\nspeed            %.0f tokens/s\n", (long long)e->tokens, (long long)e->windows,
-                  (long long)e->context, e->tokens_per_s);
+    if (e->kl >= 0)
+        command_print("KL               %.6f mean, %.6f 99th percentile\ntop-1 agreement  %.3f %%\n", e->kl, e->kl_p99,
+                      e->top1 * 100);
+    command_print("tokens           %lld scored in %lld windows of %lld\nspeed            %.0f tokens/s\n",
+                  (long long)e->tokens, (long long)e->windows, (long long)e->context, e->tokens_per_s);
 }
 
 static pith_status eval_language(command *c, const char *data, pith_error *err) {
@@ -60,15 +76,19 @@ static pith_status eval_language(command *c, const char *data, pith_error *err) 
     if (s == PITH_OK) s = tokenize(&m, text, &ids, &bytes, err);
     if (s == PITH_OK) {
         const token_vocab *vocab = tokenizer_vocab(m.tokens);
-        evaluate_text t = {.tokens = ids.ids, .bytes = bytes, .count = (int64_t)ids.count, .bos = vocab->add_bos ? vocab->bos : -1};
+        evaluate_text t = {
+            .tokens = ids.ids, .bytes = bytes, .count = (int64_t)ids.count, .bos = vocab->add_bos ? vocab->bos : -1};
         s = evaluate_model(&c->context, m.model, other.model, &t, pith_value_int(v, "context"), &e, err);
     }
     if (s == PITH_OK) {
         print_language(c, &e);
-        json_object_update_new(c->result, json_pack("{s:f, s:f, s:f, s:I, s:I, s:I}", "perplexity", e.perplexity, "bits_per_byte", e.bits_per_byte, "tokens_per_s",
-                                                    e.tokens_per_s, "tokens", (json_int_t)e.tokens, "windows", (json_int_t)e.windows, "context",
-                                                    (json_int_t)e.context));
-        if (reference) json_object_update_new(c->result, json_pack("{s:f, s:f, s:f}", "kl", e.kl, "kl_p99", e.kl_p99, "top1", e.top1));
+        json_object_update_new(c->result, json_pack("{s:f, s:f, s:f, s:I, s:I, s:I}", "perplexity", e.perplexity,
+                                                    "bits_per_byte", e.bits_per_byte, "tokens_per_s", e.tokens_per_s,
+                                                    "tokens", (json_int_t)e.tokens, "windows", (json_int_t)e.windows,
+                                                    "context", (json_int_t)e.context));
+        if (reference)
+            json_object_update_new(c->result,
+                                   json_pack("{s:f, s:f, s:f}", "kl", e.kl, "kl_p99", e.kl_p99, "top1", e.top1));
     }
     memory_free(ids.ids);
     memory_free(bytes);
@@ -78,10 +98,12 @@ static pith_status eval_language(command *c, const char *data, pith_error *err) 
     return s;
 }
 
-/* --- classifiers ------------------------------------------------------------------------------------------------------ */
+/* --- classifiers
+ * ------------------------------------------------------------------------------------------------------ */
 
 /* The pictures (rank 3 or 4) and labels (rank 1) of a folder; test sets ("t10k", "test") go before training sets. */
-static pith_status read_folder(const command *c, const char *folder, pith_tensor *pictures, pith_tensor *labels, pith_error *err) {
+static pith_status read_folder(const command *c, const char *folder, pith_tensor *pictures, pith_tensor *labels,
+                               pith_error *err) {
     DIR *d = opendir(folder);
     if (!d) return pith_fail(err, PITH_NOT_FOUND, folder, -1, "expected a folder of IDX pictures and labels");
     pith_status s = PITH_OK;
@@ -102,17 +124,20 @@ static pith_status read_folder(const command *c, const char *folder, pith_tensor
         }
     }
     closedir(d);
-    if (s == PITH_OK && found != 2) s = pith_fail(err, PITH_NOT_FOUND, folder, -1, "expected IDX files of pictures and of labels");
+    if (s == PITH_OK && found != 2)
+        s = pith_fail(err, PITH_NOT_FOUND, folder, -1, "expected IDX files of pictures and of labels");
     if (s == PITH_OK && (pictures->rank < 3 || pictures->shape[0] != labels->shape[0]))
         s = pith_fail(err, PITH_MISMATCH, folder, -1, "expected as many pictures as labels");
     return s;
 }
 
-static pith_status check_pictures(const classifier_config *k, const pith_tensor *x, const char *folder, pith_error *err) {
+static pith_status check_pictures(const classifier_config *k, const pith_tensor *x, const char *folder,
+                                  pith_error *err) {
     int64_t channels = x->rank == 4 ? x->shape[3] : 1;
     if (x->shape[1] == k->height && x->shape[2] == k->wide && channels == k->channels) return PITH_OK;
-    return pith_fail(err, PITH_MISMATCH, folder, -1, "expected pictures of %lldx%lldx%lld, found %lldx%lldx%lld", (long long)k->height, (long long)k->wide,
-                     (long long)k->channels, (long long)x->shape[1], (long long)x->shape[2], (long long)channels);
+    return pith_fail(err, PITH_MISMATCH, folder, -1, "expected pictures of %lldx%lldx%lld, found %lldx%lldx%lld",
+                     (long long)k->height, (long long)k->wide, (long long)k->channels, (long long)x->shape[1],
+                     (long long)x->shape[2], (long long)channels);
 }
 
 static pith_status eval_classifier(command *c, const char *data, pith_error *err) {
@@ -125,12 +150,15 @@ static pith_status eval_classifier(command *c, const char *data, pith_error *err
     if (s == PITH_OK) s = check_pictures(&m.net.config, &pictures, data, err);
     if (s == PITH_OK) s = tape_new(&t, &m.params, 0, err);
     started = clock_seconds();
-    if (s == PITH_OK) s = classifier_accuracy(&m.net, t, pictures.data, labels.data, labels.shape[0], &accuracy, &loss, err);
+    if (s == PITH_OK)
+        s = classifier_accuracy(&m.net, t, pictures.data, labels.data, labels.shape[0], &accuracy, &loss, err);
     if (s == PITH_OK) {
         double rate = (double)labels.shape[0] / (clock_seconds() - started);
-        if (!c->json) command_print("accuracy  %.4f of %lld pictures\nloss      %.4f\nspeed     %.0f pictures/s\n", accuracy, (long long)labels.shape[0], loss, rate);
-        json_object_update_new(c->result, json_pack("{s:f, s:f, s:I, s:f}", "accuracy", accuracy, "loss", loss, "pictures", (json_int_t)labels.shape[0],
-                                                    "pictures_per_s", rate));
+        if (!c->json)
+            command_print("accuracy  %.4f of %lld pictures\nloss      %.4f\nspeed     %.0f pictures/s\n", accuracy,
+                          (long long)labels.shape[0], loss, rate);
+        json_object_update_new(c->result, json_pack("{s:f, s:f, s:I, s:f}", "accuracy", accuracy, "loss", loss,
+                                                    "pictures", (json_int_t)labels.shape[0], "pictures_per_s", rate));
     }
     tape_free(t);
     pith_tensor_release(&pictures);
@@ -152,9 +180,10 @@ const verb verb_eval = {
     .summary = "perplexity of a language model or accuracy of a classifier on your data",
     .operands = "MODEL",
     .example = "pith eval small.gguf --data book.txt --reference model.gguf",
-    .details = "Texts are cut into windows of --context tokens; the second half of each is scored, as llama.cpp's perplexity tool does.\n"
-               "With --reference: mean and 99th percentile of the KL divergence from the reference's predictions, and how often both put the\n"
-               "same token first.",
+    .details =
+        "Texts are cut into windows of --context tokens; the second half of each is scored, as llama.cpp's perplexity tool does.\n"
+        "With --reference: mean and 99th percentile of the KL divergence from the reference's predictions, and how often both put the\n"
+        "same token first.",
     .min_operands = 1,
     .max_operands = 1,
     .options = options,

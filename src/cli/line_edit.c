@@ -1,7 +1,7 @@
 /* cli/line_edit.c - a small editor of one line.
  *
- * Bytes of a UTF-8 character move together; the line is redrawn whole after each key and scrolls sideways when it is wider than
- * the terminal. The terminal is in raw mode only while a line is read. */
+ * Bytes of a UTF-8 character move together; the line is redrawn whole after each key and scrolls sideways when it is
+ * wider than the terminal. The terminal is in raw mode only while a line is read. */
 #include "cli/line_edit.h"
 
 #include "base/memory.h"
@@ -19,10 +19,10 @@ enum { HISTORY = 100, LONGEST = 1 << 16 };
 struct line_editor {
     char *past[HISTORY];
     int count;
-    char *line;       /* being edited */
+    char *line; /* being edited */
     size_t size, at, capacity;
-    int shown;        /* number of the past line on display; count: the new one */
-    char *saved;      /* the new line while a past one is on display */
+    int shown;   /* number of the past line on display; count: the new one */
+    char *saved; /* the new line while a past one is on display */
 };
 
 pith_status line_editor_new(line_editor **e, pith_error *err) {
@@ -75,10 +75,12 @@ static size_t columns_of(const char *text, size_t n) {
 
 static void redraw(const line_editor *e, const char *prompt) {
     struct winsize w;
-    size_t width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 10 ? w.ws_col : 80, room = width - strlen(prompt) - 1, first = 0, last = e->size;
+    size_t width = ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col > 10 ? w.ws_col : 80,
+           room = width - strlen(prompt) - 1, first = 0, last = e->size;
     while (columns_of(e->line + first, e->at - first) > room) first = after(e, first);
     while (columns_of(e->line + first, last - first) > room) last = before(e, last);
-    printf("\r\033[K%s%.*s\r\033[%zuC", prompt, (int)(last - first), e->line + first, strlen(prompt) + columns_of(e->line + first, e->at - first));
+    printf("\r\033[K%s%.*s\r\033[%zuC", prompt, (int)(last - first), e->line + first,
+           strlen(prompt) + columns_of(e->line + first, e->at - first));
     fflush(stdout);
 }
 
@@ -153,17 +155,17 @@ static enum outcome take_key(line_editor *e, char key) {
         if (e->size == 0) return AT_END;
         erase(e, e->at, after(e, e->at));
         break;
-    case 1: e->at = 0; break;                        /* Ctrl-A */
-    case 5: e->at = e->size; break;                  /* Ctrl-E */
-    case 2: e->at = before(e, e->at); break;         /* Ctrl-B */
-    case 6: e->at = after(e, e->at); break;          /* Ctrl-F */
+    case 1: e->at = 0; break;                /* Ctrl-A */
+    case 5: e->at = e->size; break;          /* Ctrl-E */
+    case 2: e->at = before(e, e->at); break; /* Ctrl-B */
+    case 6: e->at = after(e, e->at); break;  /* Ctrl-F */
     case 8:
     case 127: erase(e, before(e, e->at), e->at); break;
-    case 11: e->size = e->at; break;                 /* Ctrl-K */
-    case 21: erase(e, 0, e->at); break;              /* Ctrl-U */
-    case 23: erase(e, word_start(e), e->at); break;  /* Ctrl-W */
-    case 14: show_past(e, 1); break;                 /* Ctrl-N */
-    case 16: show_past(e, -1); break;                /* Ctrl-P */
+    case 11: e->size = e->at; break;                /* Ctrl-K */
+    case 21: erase(e, 0, e->at); break;             /* Ctrl-U */
+    case 23: erase(e, word_start(e), e->at); break; /* Ctrl-W */
+    case 14: show_past(e, 1); break;                /* Ctrl-N */
+    case 16: show_past(e, -1); break;               /* Ctrl-P */
     case 27: escape(e); break;
     default:
         if ((unsigned char)key >= 32 || key == '\t') insert(e, key == '\t' ? " " : &key, 1);
@@ -213,7 +215,8 @@ static pith_status read_plain(line_editor *e, char **line, pith_error *err) {
     e->size = e->at = 0;
     while ((c = getchar()) != EOF && c != '\n') {
         char byte = (char)c;
-        if (!insert(e, &byte, 1)) return pith_fail(err, PITH_LIMIT, "standard input", -1, "expected lines of at most %d bytes", LONGEST);
+        if (!insert(e, &byte, 1))
+            return pith_fail(err, PITH_LIMIT, "standard input", -1, "expected lines of at most %d bytes", LONGEST);
     }
     if (interrupt_requested()) return pith_fail(err, PITH_INTERRUPTED, NULL, -1, "interrupted");
     if (c == EOF && ferror(stdin)) return pith_fail_errno(err, "standard input", errno, "cannot read");

@@ -13,21 +13,87 @@
 #include <unistd.h>
 
 static const pith_option options[] = {
-    {.name = "prompt", .letter = 'p', .unit = "TEXT", .type = PITH_TEXT, .help = "the text to continue; - reads standard input"},
-    {.name = "file", .letter = 'f', .unit = "FILE", .type = PITH_TEXT, .help = "a file that holds the text to continue"},
-    {.name = "tokens", .letter = 'n', .unit = "N", .type = PITH_INT, .low = -1, .high = 1e9, .initial = 128, .help = "tokens to write; -1: until the model stops"},
-    {.name = "context", .unit = "N", .type = PITH_INT, .low = 0, .high = 1e8, .help = "positions to keep; 0: the model's own, at most 4096"},
+    {.name = "prompt",
+     .letter = 'p',
+     .unit = "TEXT",
+     .type = PITH_TEXT,
+     .help = "the text to continue; - reads standard input"},
+    {.name = "file",
+     .letter = 'f',
+     .unit = "FILE",
+     .type = PITH_TEXT,
+     .help = "a file that holds the text to continue"},
+    {.name = "tokens",
+     .letter = 'n',
+     .unit = "N",
+     .type = PITH_INT,
+     .low = -1,
+     .high = 1e9,
+     .initial = 128,
+     .help = "tokens to write; -1: until the model stops"},
+    {.name = "context",
+     .unit = "N",
+     .type = PITH_INT,
+     .low = 0,
+     .high = 1e8,
+     .help = "positions to keep; 0: the model's own, at most 4096"},
     {.name = "cache", .unit = "f16|q8_0", .type = PITH_CHOICE, .text = "f16", .help = "how keys and values are kept"},
-    {.name = "temp", .unit = "T", .type = PITH_REAL, .low = 0, .high = 100, .initial = 0.8, .help = "temperature; 0: always the likeliest token"},
-    {.name = "top-k", .unit = "K", .type = PITH_INT, .low = 0, .high = 1e9, .initial = 40, .help = "choose among the K likeliest; 0: all"},
-    {.name = "top-p", .unit = "P", .type = PITH_REAL, .low = 0, .high = 1, .initial = 0.95, .help = "choose among the likeliest that sum to P"},
-    {.name = "min-p", .unit = "P", .type = PITH_REAL, .low = 0, .high = 1, .initial = 0.05, .help = "drop those below P of the likeliest"},
-    {.name = "repeat-penalty", .unit = "R", .type = PITH_REAL, .low = 0.1, .high = 10, .initial = 1, .help = "make recent tokens less likely; 1: no"},
-    {.name = "repeat-last", .unit = "N", .type = PITH_INT, .low = 0, .high = 1e6, .initial = 64, .help = "how many tokens are recent"},
-    {.name = "seed", .letter = 's', .unit = "N", .type = PITH_INT, .low = 0, .high = 9e15, .initial = 0, .help = "same seed, same text"},
+    {.name = "temp",
+     .unit = "T",
+     .type = PITH_REAL,
+     .low = 0,
+     .high = 100,
+     .initial = 0.8,
+     .help = "temperature; 0: always the likeliest token"},
+    {.name = "top-k",
+     .unit = "K",
+     .type = PITH_INT,
+     .low = 0,
+     .high = 1e9,
+     .initial = 40,
+     .help = "choose among the K likeliest; 0: all"},
+    {.name = "top-p",
+     .unit = "P",
+     .type = PITH_REAL,
+     .low = 0,
+     .high = 1,
+     .initial = 0.95,
+     .help = "choose among the likeliest that sum to P"},
+    {.name = "min-p",
+     .unit = "P",
+     .type = PITH_REAL,
+     .low = 0,
+     .high = 1,
+     .initial = 0.05,
+     .help = "drop those below P of the likeliest"},
+    {.name = "repeat-penalty",
+     .unit = "R",
+     .type = PITH_REAL,
+     .low = 0.1,
+     .high = 10,
+     .initial = 1,
+     .help = "make recent tokens less likely; 1: no"},
+    {.name = "repeat-last",
+     .unit = "N",
+     .type = PITH_INT,
+     .low = 0,
+     .high = 1e6,
+     .initial = 64,
+     .help = "how many tokens are recent"},
+    {.name = "seed",
+     .letter = 's',
+     .unit = "N",
+     .type = PITH_INT,
+     .low = 0,
+     .high = 9e15,
+     .initial = 0,
+     .help = "same seed, same text"},
     {.name = "chat", .type = PITH_FLAG, .help = "a conversation; with -p, one answer"},
     {.name = "system", .unit = "TEXT", .type = PITH_TEXT, .help = "chat: what the model is told first"},
-    {.name = "template", .unit = "NAME", .type = PITH_TEXT, .help = "chat: the model's way of marking turns, where it is not recognized"},
+    {.name = "template",
+     .unit = "NAME",
+     .type = PITH_TEXT,
+     .help = "chat: the model's way of marking turns, where it is not recognized"},
     {.name = "tokenizer", .unit = "FILE", .type = PITH_TEXT, .help = "llama2.c checkpoints: their tokenizer"},
 };
 
@@ -57,7 +123,8 @@ static pith_status open_speech(speech *s, command *c, pith_error *err) {
     int64_t own = s->m.model->config.context, context = pith_value_int(v, "context");
     if (context == 0) context = own < 4096 ? own : 4096;
     if (s->m.model->positions && context > own)
-        return pith_fail(err, PITH_USAGE, "--context", -1, "expected at most the model's %lld positions, found %lld", (long long)own, (long long)context);
+        return pith_fail(err, PITH_USAGE, "--context", -1, "expected at most the model's %lld positions, found %lld",
+                         (long long)own, (long long)context);
     sampler_settings set = {.temperature = (float)pith_value_real(v, "temp"),
                             .top_k = (int)pith_value_int(v, "top-k"),
                             .top_p = (float)pith_value_real(v, "top-p"),
@@ -65,14 +132,16 @@ static pith_status open_speech(speech *s, command *c, pith_error *err) {
                             .repeat_penalty = (float)pith_value_real(v, "repeat-penalty"),
                             .repeat_last = (int)pith_value_int(v, "repeat-last"),
                             .seed = (uint64_t)pith_value_int(v, "seed")};
-    status = llama_session_new(&s->session, s->m.model, context, pith_value_int(v, "cache") ? PITH_Q8_0 : PITH_F16, err);
+    status =
+        llama_session_new(&s->session, s->m.model, context, pith_value_int(v, "cache") ? PITH_Q8_0 : PITH_F16, err);
     return status == PITH_OK ? sampler_new(&s->sampler, &set, s->m.model->config.vocab, err) : status;
 }
 
 static pith_status read_all(FILE *f, const char *name, pith_bytes *out, pith_error *err) {
     size_t capacity = 0;
     for (;;) {
-        if (memory_reserve((void **)&out->data, &capacity, out->size + 65536, 1)) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+        if (memory_reserve((void **)&out->data, &capacity, out->size + 65536, 1))
+            return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
         size_t n = fread(out->data + out->size, 1, 65536, f);
         out->size += n;
         if (n == 0) break;
@@ -109,17 +178,21 @@ static bool say(void *user, const uint8_t *bytes, size_t size) {
 }
 
 static void report(const speech *s, const generate_figures *f) {
-    log_info("%s%lld prompt tokens at %.1f/s, %lld written at %.1f/s", s->c->json ? "" : "\n", (long long)f->prompt_tokens,
-             f->prompt_seconds > 0 ? (double)f->prompt_tokens / f->prompt_seconds : 0, (long long)f->written_tokens,
-             f->write_seconds > 0 ? (double)f->written_tokens / f->write_seconds : 0);
+    log_info("%s%lld prompt tokens at %.1f/s, %lld written at %.1f/s", s->c->json ? "" : "\n",
+             (long long)f->prompt_tokens, f->prompt_seconds > 0 ? (double)f->prompt_tokens / f->prompt_seconds : 0,
+             (long long)f->written_tokens, f->write_seconds > 0 ? (double)f->written_tokens / f->write_seconds : 0);
 }
 
-static pith_status speak(speech *s, const void *text, size_t size, unsigned flags, const char *const *stops, generate_figures *f, pith_error *err) {
+static pith_status speak(speech *s, const void *text, size_t size, unsigned flags, const char *const *stops,
+                         generate_figures *f, pith_error *err) {
     token_list ids = {0};
     pith_status status = tokenizer_encode(s->m.tokens, text, size, flags, &ids, err);
     generate_settings set = {.limit = pith_value_int(s->c->values, "tokens"), .stops = stops, .text = say, .user = s};
-    if (status == PITH_OK && ids.count == 0) status = pith_fail(err, PITH_USAGE, NULL, -1, "expected a text of at least one token");
-    if (status == PITH_OK) status = generate_text(&s->m, s->session, s->sampler, ids.ids, (int64_t)ids.count, &set, &s->c->context, f, err);
+    if (status == PITH_OK && ids.count == 0)
+        status = pith_fail(err, PITH_USAGE, NULL, -1, "expected a text of at least one token");
+    if (status == PITH_OK)
+        status =
+            generate_text(&s->m, s->session, s->sampler, ids.ids, (int64_t)ids.count, &set, &s->c->context, f, err);
     memory_free(ids.ids);
     if (status == PITH_OK && s->failed) status = pith_fail_errno(err, "standard output", EPIPE, "cannot write");
     return status;
@@ -135,24 +208,27 @@ static pith_status continue_text(speech *s, pith_error *err) {
     if (status == PITH_OK && !s->c->json) command_print("\n");
     if (status == PITH_OK) {
         report(s, &f);
-        json_object_update_new(s->c->result, json_pack("{s:s%, s:s%, s:I, s:I, s:f, s:f}", "prompt", (char *)prompt.data, prompt.size, "text",
-                                                       s->said.data ? (char *)s->said.data : "", s->said.size, "prompt_tokens",
-                                                       (json_int_t)f.prompt_tokens, "written_tokens", (json_int_t)f.written_tokens,
-                                                       "prompt_tokens_per_s", (double)f.prompt_tokens / (f.prompt_seconds > 0 ? f.prompt_seconds : 1),
-                                                       "tokens_per_s", (double)f.written_tokens / (f.write_seconds > 0 ? f.write_seconds : 1)));
+        json_object_update_new(
+            s->c->result,
+            json_pack("{s:s%, s:s%, s:I, s:I, s:f, s:f}", "prompt", (char *)prompt.data, prompt.size, "text",
+                      s->said.data ? (char *)s->said.data : "", s->said.size, "prompt_tokens",
+                      (json_int_t)f.prompt_tokens, "written_tokens", (json_int_t)f.written_tokens,
+                      "prompt_tokens_per_s", (double)f.prompt_tokens / (f.prompt_seconds > 0 ? f.prompt_seconds : 1),
+                      "tokens_per_s", (double)f.written_tokens / (f.write_seconds > 0 ? f.write_seconds : 1)));
     }
     memory_free(prompt.data);
     return status;
 }
 
-/* --- conversation ----------------------------------------------------------------------------------------------------- */
+/* --- conversation
+ * ----------------------------------------------------------------------------------------------------- */
 
 typedef struct talk {
     speech *s;
     const chat_template *template;
     chat_message *messages; /* contents owned */
     size_t count, capacity;
-    token_list known;       /* tokens at the start of the session */
+    token_list known; /* tokens at the start of the session */
 } talk;
 
 static void forget(talk *t) {
@@ -164,7 +240,8 @@ static void forget(talk *t) {
 
 static pith_status add_message(talk *t, const char *role, const char *content, size_t size, pith_error *err) {
     char *copy = NULL;
-    if (memory_reserve((void **)&t->messages, &t->capacity, t->count + 1, sizeof *t->messages) || !(copy = memory_text_n(content, size)))
+    if (memory_reserve((void **)&t->messages, &t->capacity, t->count + 1, sizeof *t->messages) ||
+        !(copy = memory_text_n(content, size)))
         return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
     t->messages[t->count++] = (chat_message){role, copy};
     return PITH_OK;
@@ -182,7 +259,8 @@ static pith_status answer(talk *t, generate_figures *f, pith_error *err) {
     pith_bytes text = {0};
     token_list ids = {0};
     pith_status status = chat_render(t->template, t->messages, t->count, true, &text, err);
-    if (status == PITH_OK) status = tokenizer_encode(s->m.tokens, text.data, text.size, TOKEN_PARSE_SPECIAL | TOKEN_ADD_START, &ids, err);
+    if (status == PITH_OK)
+        status = tokenizer_encode(s->m.tokens, text.data, text.size, TOKEN_PARSE_SPECIAL | TOKEN_ADD_START, &ids, err);
     memory_free(text.data);
     size_t same = 0;
     while (same + 1 < ids.count && same < t->known.count && ids.ids[same] == t->known.ids[same]) same++;
@@ -190,16 +268,20 @@ static pith_status answer(talk *t, generate_figures *f, pith_error *err) {
     memory_free(t->known.ids);
     t->known = ids;
     s->said.size = 0;
-    generate_settings set = {.limit = pith_value_int(s->c->values, "tokens"), .stops = chat_stops(t->template), .text = say, .user = s};
+    generate_settings set = {
+        .limit = pith_value_int(s->c->values, "tokens"), .stops = chat_stops(t->template), .text = say, .user = s};
     if (status == PITH_OK)
-        status = generate_text(&s->m, s->session, s->sampler, ids.ids + same, (int64_t)(ids.count - same), &set, &s->c->context, f, err);
+        status = generate_text(&s->m, s->session, s->sampler, ids.ids + same, (int64_t)(ids.count - same), &set,
+                               &s->c->context, f, err);
     if (status == PITH_OK && s->failed) status = pith_fail_errno(err, "standard output", EPIPE, "cannot write");
-    if (status == PITH_OK) status = add_message(t, "assistant", s->said.data ? (char *)s->said.data : "", s->said.size, err);
+    if (status == PITH_OK)
+        status = add_message(t, "assistant", s->said.data ? (char *)s->said.data : "", s->said.size, err);
     return status;
 }
 
-static const char help_text[] = "  /help    this\n  /new     forget the conversation\n  /undo    forget the last turn\n"
-                                "  /show    the conversation as the model sees it\n  /quit    leave (also Ctrl-D); Ctrl-C stops an answer\n";
+static const char help_text[] =
+    "  /help    this\n  /new     forget the conversation\n  /undo    forget the last turn\n"
+    "  /show    the conversation as the model sees it\n  /quit    leave (also Ctrl-D); Ctrl-C stops an answer\n";
 
 static pith_status show_talk(const talk *t, pith_error *err) {
     pith_bytes text = {0};
@@ -214,7 +296,8 @@ static pith_status take_command(talk *t, const char *line, bool *quit, pith_erro
     else if (strcmp(line, "/new") == 0) return start_talk(t, err);
     else if (strcmp(line, "/show") == 0) return show_talk(t, err);
     else if (strcmp(line, "/undo") == 0) {
-        for (int i = 0; i < 2 && t->count && strcmp(t->messages[t->count - 1].role, "system") != 0; i++) memory_free((char *)t->messages[--t->count].content);
+        for (int i = 0; i < 2 && t->count && strcmp(t->messages[t->count - 1].role, "system") != 0; i++)
+            memory_free((char *)t->messages[--t->count].content);
     } else command_print("%s", help_text);
     return PITH_OK;
 }
@@ -260,9 +343,10 @@ static pith_status answer_once(talk *t, pith_error *err) {
     if (s == PITH_OK) {
         report(t->s, &f);
         if (!t->s->c->json) command_print("\n");
-        json_object_update_new(t->s->c->result, json_pack("{s:s%, s:s, s:s, s:I}", "prompt", (char *)prompt.data, prompt.size, "text",
-                                                          t->messages[t->count - 1].content, "template", chat_name(t->template), "written_tokens",
-                                                          (json_int_t)f.written_tokens));
+        json_object_update_new(t->s->c->result,
+                               json_pack("{s:s%, s:s, s:s, s:I}", "prompt", (char *)prompt.data, prompt.size, "text",
+                                         t->messages[t->count - 1].content, "template", chat_name(t->template),
+                                         "written_tokens", (json_int_t)f.written_tokens));
     }
     memory_free(prompt.data);
     return s;
@@ -293,7 +377,8 @@ const verb verb_run = {
     .summary = "let a language model continue a text, or talk with it",
     .operands = "MODEL",
     .example = "pith run model.gguf -p \"Once upon a time\" -n 100",
-    .details = "MODEL is a GGUF or .pith file, a HuggingFace folder, or a llama2.c checkpoint. Text goes to standard output, figures to standard error.",
+    .details =
+        "MODEL is a GGUF or .pith file, a HuggingFace folder, or a llama2.c checkpoint. Text goes to standard output, figures to standard error.",
     .min_operands = 1,
     .max_operands = 1,
     .options = options,

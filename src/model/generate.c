@@ -66,7 +66,8 @@ static bool is_stop(const writer *w, int32_t token) {
     return false;
 }
 
-static pith_status prefill(llama_session *session, const int32_t *prompt, int64_t count, const pith_context *c, float *logits, pith_error *err) {
+static pith_status prefill(llama_session *session, const int32_t *prompt, int64_t count, const pith_context *c,
+                           float *logits, pith_error *err) {
     enum { PIECE = 512 };
     pith_status s = PITH_OK;
     for (int64_t at = 0; at < count && s == PITH_OK; at += PIECE) {
@@ -77,11 +78,12 @@ static pith_status prefill(llama_session *session, const int32_t *prompt, int64_
     return s;
 }
 
-static pith_status write_on(writer *w, llama_session *session, sampler *sampler, const pith_context *c, float *logits, generate_figures *out, pith_error *err) {
+static pith_status write_on(writer *w, llama_session *session, sampler *draws, const pith_context *c, float *logits,
+                            generate_figures *out, pith_error *err) {
     pith_status s = PITH_OK;
     bool more = true;
     while (s == PITH_OK && more && (w->set->limit < 0 || out->written_tokens < w->set->limit)) {
-        int32_t token = sampler_draw(sampler, logits);
+        int32_t token = sampler_draw(draws, logits);
         if (is_stop(w, token)) {
             w->stopped = true;
             break;
@@ -91,13 +93,15 @@ static pith_status write_on(writer *w, llama_session *session, sampler *sampler,
         more = push_text(w, w->piece, n) && !w->stopped;
         if (llama_session_length(session) >= llama_session_context(session)) break;
         if (more && out->written_tokens != w->set->limit) s = llama_session_append(session, &token, 1, 1, logits, err);
-        if (s == PITH_OK && c->progress && !c->progress(c->user, 0, 0, "")) s = pith_fail(err, PITH_INTERRUPTED, NULL, -1, "interrupted");
+        if (s == PITH_OK && c->progress && !c->progress(c->user, 0, 0, ""))
+            s = pith_fail(err, PITH_INTERRUPTED, NULL, -1, "interrupted");
     }
     return s;
 }
 
-pith_status generate_text(const language_model *m, llama_session *session, sampler *sampler, const int32_t *prompt, int64_t count,
-                          const generate_settings *settings, const pith_context *c, generate_figures *out, pith_error *err) {
+pith_status generate_text(const language_model *m, llama_session *session, sampler *draws, const int32_t *prompt,
+                          int64_t count, const generate_settings *settings, const pith_context *c,
+                          generate_figures *out, pith_error *err) {
     memset(out, 0, sizeof *out);
     if (count < 1) return pith_fail(err, PITH_USAGE, NULL, -1, "expected a prompt of at least one token");
     writer w = {.m = m, .set = settings, .decoder = token_decoder_new(m->tokens, false)};
@@ -107,11 +111,11 @@ pith_status generate_text(const language_model *m, llama_session *session, sampl
     pith_status s = logits && w.piece ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
     double started = clock_seconds();
     if (s == PITH_OK) s = prefill(session, prompt, count, c, logits, err);
-    for (int64_t i = 0; i < count && s == PITH_OK; i++) sampler_accept(sampler, prompt[i]);
+    for (int64_t i = 0; i < count && s == PITH_OK; i++) sampler_accept(draws, prompt[i]);
     out->prompt_tokens = count;
     out->prompt_seconds = clock_seconds() - started;
     started = clock_seconds();
-    if (s == PITH_OK) s = write_on(&w, session, sampler, c, logits, out, err);
+    if (s == PITH_OK) s = write_on(&w, session, draws, c, logits, out, err);
     if (s == PITH_OK && !w.stopped) show(&w, w.held_size);
     out->write_seconds = clock_seconds() - started;
     out->stopped = w.stopped;

@@ -18,9 +18,10 @@ typedef struct generate_figures {
     bool stopped; /* by a stop token or text, not by the limit */
 } generate_figures;
 
-/* Appends `prompt` to the session and continues it. The session keeps what was read and written, so that a conversation goes on
- * by calling again. PITH_INTERRUPTED when the context's progress says so. */
-pith_status generate_text(const language_model *m, llama_session *session, sampler *sampler, const int32_t *prompt, int64_t count,
-                          const generate_settings *settings, const pith_context *c, generate_figures *out, pith_error *err);
+/* Appends `prompt` to the session and continues it. The session keeps what was read and written, so that a conversation
+ * goes on by calling again. PITH_INTERRUPTED when the context's progress says so. */
+pith_status generate_text(const language_model *m, llama_session *session, sampler *draws, const int32_t *prompt,
+                          int64_t count, const generate_settings *settings, const pith_context *c,
+                          generate_figures *out, pith_error *err);
 
 #endif

@@ -12,7 +12,9 @@ static pith_bytes bytes_of(const model_source *s, const char *name) {
 
 pith_status model_tokenizer(tokenizer **t, const model_source *s, pith_error *err) {
     pith_bytes json = bytes_of(s, "tokenizer.json"), llama2c = bytes_of(s, "tokenizer.bin");
-    if (json.data) return tokenizer_from_json(t, s->path, json, bytes_of(s, "tokenizer_config.json"), bytes_of(s, "generation_config.json"), err);
+    if (json.data)
+        return tokenizer_from_json(t, s->path, json, bytes_of(s, "tokenizer_config.json"),
+                                   bytes_of(s, "generation_config.json"), err);
     if (llama2c.data) {
         int64_t at = model_source_find(s, "token_embd.weight");
         return tokenizer_from_llama2c(t, s->path, llama2c, at >= 0 ? (size_t)s->tensors[at].layout.shape[0] : 0, err);
@@ -23,10 +25,12 @@ pith_status model_tokenizer(tokenizer **t, const model_source *s, pith_error *er
 static pith_status check_fit(const language_model *m, const char *path, pith_error *err) {
     size_t tokens = tokenizer_count(m->tokens), vocab = (size_t)m->model->config.vocab;
     if (tokens <= vocab) return PITH_OK;
-    return pith_fail(err, PITH_MISMATCH, path, -1, "the tokenizer does not fit the model: expected at most %zu tokens, found %zu", vocab, tokens);
+    return pith_fail(err, PITH_MISMATCH, path, -1,
+                     "the tokenizer does not fit the model: expected at most %zu tokens, found %zu", vocab, tokens);
 }
 
-pith_status language_model_open(language_model *m, const char *path, const model_options *options, const pith_context *c, pith_error *err) {
+pith_status language_model_open(language_model *m, const char *path, const model_options *options,
+                                const pith_context *c, pith_error *err) {
     memset(m, 0, sizeof *m);
     model_source *s = NULL;
     pith_status status = model_source_open(&s, path, options, err);

@@ -14,7 +14,8 @@ typedef struct language_model {
  * PITH_NOT_FOUND when there is none. */
 pith_status model_tokenizer(tokenizer **t, const model_source *s, pith_error *err);
 /* options may be NULL. PITH_MISMATCH when the tokenizer has more tokens than the model. */
-pith_status language_model_open(language_model *m, const char *path, const model_options *options, const pith_context *c, pith_error *err);
+pith_status language_model_open(language_model *m, const char *path, const model_options *options,
+                                const pith_context *c, pith_error *err);
 void language_model_close(language_model *m); /* safe on zeroed */
 
 #endif
