@@ -7,10 +7,22 @@
 static inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 static inline float square(float x) { return x * x; }
 
-static const float ROOT_HALF = 0.70710678f, DENSITY = 0.39894228f; /* sqrt(1/2), 1 / sqrt(2 pi) */
-static const float TANH_A = 0.79788456f, TANH_B = 0.044715f;       /* sqrt(2 / pi); Hendrycks, Gimpel: 1606.08415 */
+static const float DENSITY = 0.39894228f;                    /* 1 / sqrt(2 pi) */
+static const float TANH_A = 0.79788456f, TANH_B = 0.044715f; /* sqrt(2 / pi); Hendrycks, Gimpel: 1606.08415 */
 
-static inline float gelu_slope(float x) { return 0.5f * (1 + erff(x * ROOT_HALF)) + x * DENSITY * expf(-0.5f * x * x); }
+/* Distribution of the normal law times exp(x^2 / 2), for x <= 0: Abramowitz and Stegun 7.1.26, error 1.5e-7 / 2. The
+ * exponential is the caller's, who needs it for the density too. */
+static inline float tail(float x) {
+    float t = 1 / (1 + 0.3275911f * 0.70710678f * fabsf(x));
+    return 0.5f * t *
+           (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+}
+static inline float normal(float x, float bell) { return x < 0 ? tail(x) * bell : 1 - tail(x) * bell; }
+static inline float gelu(float x) { return x * normal(x, expf(-0.5f * x * x)); }
+static inline float gelu_slope(float x) {
+    float bell = expf(-0.5f * x * x);
+    return normal(x, bell) + x * DENSITY * bell;
+}
 static inline float gelu_tanh_slope(float x) {
     float t = tanhf(TANH_A * (x + TANH_B * x * x * x));
     return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * TANH_A * (1 + 3 * TANH_B * x * x);
@@ -34,7 +46,7 @@ static inline float silu_slope(float x) {
     K(UNARY_TANH, tanhf(x[i]), 1 - square(y[i]))                                                 \
     K(UNARY_SIGMOID, sigmoid(x[i]), y[i] * (1 - y[i]))                                           \
     K(UNARY_LEAKY_RELU, x[i] < 0 ? p * x[i] : x[i], x[i] < 0 ? p : 1.0f)                         \
-    K(UNARY_GELU, 0.5f * x[i] * (1 + erff(x[i] * ROOT_HALF)), gelu_slope(x[i]))                  \
+    K(UNARY_GELU, gelu(x[i]), gelu_slope(x[i]))                                                  \
     K(UNARY_GELU_TANH, 0.5f * x[i] * (1 + tanhf(TANH_A * (x[i] + TANH_B * x[i] * x[i] * x[i]))), \
       gelu_tanh_slope(x[i]))                                                                     \
     K(UNARY_SILU, x[i] * sigmoid(x[i]), silu_slope(x[i]))                                        \
