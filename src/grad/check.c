@@ -6,7 +6,9 @@
  * and on top of known values where it adds; tensors the operation says it does not keep are NaN by then. */
 #include "grad/check.h"
 
+#include "base/isa.h"
 #include "base/memory.h"
+#include "base/parallel.h"
 
 #include <assert.h>
 #include <math.h>
@@ -221,6 +223,38 @@ static void compare_outputs(trial *t, check_result *r) {
     }
 }
 
+/* All that is the same for every instruction set: finite differences, then the reference's outputs. */
+static void prepare(trial *t, int k) {
+    rng random = rng_new(t->seed, (uint64_t)k);
+    t->op->sample(&random, k, &t->c);
+    for (int i = 0; i < t->c.n; i++)
+        if (t->c.in[i].present) make_input(t, &random, i);
+    make_outputs(t, &random);
+    for (int i = 0; i < t->c.n && !t->op->straight_through; i++) {
+        if (!t->c.in[i].present || t->c.in[i].fixed) continue;
+        t->din[i] = t->in32[i];
+        t->din[i].data = take(t, pith_tensor_bytes(&t->din[i]));
+        differences(t, &random, i);
+    }
+    run(t, &t->wide, t->op->forward_f64);
+}
+
+static void try_kernels(trial *t, check_result *r) {
+    for (int i = 0; i < t->c.n; i++) /* whole again after the last round */
+        for (int64_t n = 0; t->c.in[i].present && t->in32[i].type == PITH_F32 && n < pith_tensor_elements(&t->in32[i]);
+             n++)
+            ((float *)t->in32[i].data)[n] = (float)((double *)t->in64[i].data)[n];
+    run(t, &t->single, t->op->forward);
+    compare_outputs(t, r);
+    if (t->op->straight_through) return;
+    for (int i = 0; i < t->c.n; i++)
+        if (t->c.in[i].present && !(t->op->keep_in >> i & 1)) fill(&t->in32[i], NAN);
+    for (int i = 0; i < t->outs; i++)
+        if (!(t->op->keep_out >> i & 1)) fill(&t->out32[i], NAN);
+    ask_gradients(t, true, r);
+    ask_gradients(t, false, r);
+}
+
 check_result grad_check(const grad_op *op, int k, uint64_t seed) {
     check_result r = {0};
     trial *t = memory_zero(1, sizeof *t);
@@ -228,26 +262,19 @@ check_result grad_check(const grad_op *op, int k, uint64_t seed) {
         memory_free(t);
         return (check_result){.what = "no memory"};
     }
-    rng random = rng_new(seed, (uint64_t)k);
     t->op = op, t->seed = seed;
-    op->sample(&random, k, &t->c);
-    for (int i = 0; i < t->c.n; i++)
-        if (t->c.in[i].present) make_input(t, &random, i);
-    make_outputs(t, &random);
-    run(t, &t->single, op->forward);
-    run(t, &t->wide, op->forward_f64);
-    compare_outputs(t, &r);
-    for (int i = 0; i < t->c.n && !op->straight_through; i++) {
-        if (!t->c.in[i].present || t->c.in[i].fixed) continue;
-        t->din[i] = t->in32[i];
-        t->din[i].data = take(t, pith_tensor_bytes(&t->din[i]));
-        differences(t, &random, i);
-    }
-    for (int i = 0; i < t->c.n; i++)
-        if (t->c.in[i].present && !(op->keep_in >> i & 1)) fill(&t->in32[i], NAN);
-    for (int i = 0; i < t->outs; i++)
-        if (!(op->keep_out >> i & 1)) fill(&t->out32[i], NAN);
-    if (!op->straight_through) ask_gradients(t, true, &r), ask_gradients(t, false, &r);
+    prepare(t, k);
+    isa_level before = isa_active();
+    int threads = parallel_threads();
+    for (int level = ISA_SCALAR; level <= (int)isa_detected() && !r.what; level++)
+        for (int n = 1; n <= 2 && !r.what; n++) {
+            isa_force((isa_level)level);
+            parallel_set_threads(n);
+            try_kernels(t, &r);
+            r.level = isa_name((isa_level)level), r.threads = n;
+        }
+    isa_force(before);
+    parallel_set_threads(threads);
     arena_close(&t->memory);
     memory_free(t);
     return r;

@@ -34,12 +34,14 @@ void *case_attr(grad_case *c, const void *attr, size_t bytes);
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]) { __VA_ARGS__ }
 
 typedef struct check_result {
-    double forward;   /* worst |f32 - double| of an output, relative to its norm */
-    double backward;  /* worst |f32 gradient - finite difference|, relative to the gradient tensor's norm */
-    const char *what; /* NULL: fine; else what went wrong ("gradient of input 1") */
+    double forward;    /* worst |f32 - double| of an output, relative to its norm */
+    double backward;   /* worst |f32 gradient - finite difference|, relative to the gradient tensor's norm */
+    const char *what;  /* NULL: fine; else what went wrong ("gradient of input 1") */
+    const char *level; /* instruction set, and threads, of the last round: the one that went wrong */
+    int threads;
 } check_result;
 
-/* Runs case k of op at the active instruction set and thread count. Needs a second or less. */
+/* Runs case k of op at every instruction set of this machine, on one thread and on two. */
 check_result grad_check(const grad_op *op, int k, uint64_t seed);
 
 #endif

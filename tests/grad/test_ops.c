@@ -2,30 +2,18 @@
  */
 #include "harness.h"
 
-#include "base/isa.h"
-#include "base/parallel.h"
 #include "grad/check.h"
-
-static int judge(const grad_op *op) {
-    int failures = 0;
-    for (int k = 0; k < op->cases; k++) {
-        check_result r = grad_check(op, k, 1);
-        if (!r.what) continue;
-        printf("%s, case %d, %s, %d threads: %s is off: forward %.2e, backward %.2e\n", op->name, k,
-               isa_name(isa_active()), parallel_threads(), r.what, r.forward, r.backward);
-        failures++;
-    }
-    return failures;
-}
 
 static void all_operations_agree_with_their_references(void **state) {
     (void)state;
     int failures = 0;
-    for (int level = ISA_SCALAR; level <= (int)isa_detected(); level++)
-        for (int threads = 1; threads <= 2; threads++) {
-            isa_force((isa_level)level);
-            parallel_set_threads(threads);
-            for (int i = 0; grad_ops[i]; i++) failures += judge(grad_ops[i]);
+    for (int i = 0; grad_ops[i]; i++)
+        for (int k = 0; k < grad_ops[i]->cases; k++) {
+            check_result r = grad_check(grad_ops[i], k, 1);
+            if (!r.what) continue;
+            printf("%s, case %d, %s, %d threads: %s is off: forward %.2e, backward %.2e\n", grad_ops[i]->name, k,
+                   r.level, r.threads, r.what, r.forward, r.backward);
+            failures++;
         }
     assert_int_equal(failures, 0);
 }

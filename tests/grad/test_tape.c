@@ -225,6 +225,65 @@ static void bf16_products_stay_near(void **state) {
     assert_true(fabsf(step(m, false) - exact) < 2e-2f);
 }
 
+static void straight_through_passes_the_gradient(void **state) {
+    model *m = *state;
+    float rounded[ROWS * IN];
+    for (int i = 0; i < ROWS * IN; i++) rounded[i] = rintf(m->x[i]);
+    pith_tensor hard = m->inputs;
+    hard.data = rounded;
+    tape_begin(m->t, 1, 2);
+    var x = grad_input(m->t, &m->inputs), h = grad_input(m->t, &hard);
+    var y = grad_straight_through(m->t, x, h), twice = grad_add(m->t, grad_straight_through(m->t, x, h), y);
+    assert_memory_equal(grad_value(m->t, y)->data, rounded, sizeof rounded);
+    grad_backward(m->t, grad_sum(m->t, twice, 0, -1));
+    assert_null(grad_gradient(m->t, h));
+    for (int i = 0; i < ROWS * IN; i++) assert_true(grad_gradient(m->t, x)[i] == 2);
+}
+
+static var noisy(tape *t, void *user, const var *in, int n) {
+    (void)n, (void)user;
+    return grad_dropout(t, in[0], 0.5f);
+}
+
+static void recomputed_dropout_draws_the_same(void **state) {
+    model *m = *state;
+    tape_begin(m->t, 1, 2);
+    int nothing = 0;
+    var x = grad_input(m->t, &m->inputs), first = grad_recompute(m->t, noisy, &nothing, sizeof nothing, &x, 1);
+    var second = grad_dropout(m->t, x, 0.5f);
+    grad_hold(m->t, first);
+    const float *y = grad_value(m->t, first)->data;
+    assert_memory_not_equal(y, grad_value(m->t, second)->data, sizeof m->x);
+    grad_backward(m->t, grad_sum(m->t, first, 0, -1));
+    for (int i = 0; i < ROWS * IN; i++) assert_true(grad_gradient(m->t, x)[i] == (y[i] == 0 ? 0 : 2));
+}
+
+static void batch_norm_moves_its_averages_once(void **state) {
+    model *m = *state;
+    float ones[IN], mean[IN] = {0}, variance[IN];
+    for (int i = 0; i < IN; i++) ones[i] = variance[i] = 1;
+    pith_tensor t[4] = {m->inputs, m->inputs, m->inputs, m->inputs};
+    void *data[4] = {ones, ones, mean, variance};
+    for (int i = 0; i < 4; i++) t[i].rank = 1, t[i].shape[0] = IN, t[i].data = data[i];
+    tape_begin(m->t, 1, 2);
+    var in[5] = {grad_constant(m->t, &m->inputs)};
+    for (int i = 0; i < 4; i++) in[i + 1] = grad_constant(m->t, &t[i]);
+    grad_batch_norm(m->t, in[0], in[1], in[2], in[3], in[4], 1, 1e-5f);
+    for (int j = 0; j < IN; j++) {
+        double sum = 0, squares = 0;
+        for (int i = 0; i < ROWS; i++) sum += m->x[i * IN + j];
+        for (int i = 0; i < ROWS; i++) squares += (m->x[i * IN + j] - sum / ROWS) * (m->x[i * IN + j] - sum / ROWS);
+        assert_true(fabs(mean[j] - sum / ROWS) < 1e-5 && fabs(variance[j] - squares / (ROWS - 1)) < 1e-5);
+    }
+    bool before = tape_no_grad(m->t, true);
+    var y = grad_batch_norm(m->t, in[0], in[1], in[2], in[3], in[4], 1, 0);
+    tape_no_grad(m->t, before);
+    for (int i = 0; i < ROWS * IN; i++) {
+        float expected = (m->x[i] - mean[i % IN]) / sqrtf(variance[i % IN]) + 1;
+        assert_true(fabsf(((float *)grad_value(m->t, y)->data)[i] - expected) < 1e-5f);
+    }
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {TEST(gradients_match_differences_of_the_loss),
@@ -236,6 +295,9 @@ int main(void) {
                                        TEST(traps_the_first_nan),
                                        TEST(running_out_of_memory_is_an_error_not_a_crash),
                                        TEST(hessian_products_by_differences),
-                                       TEST(bf16_products_stay_near)};
+                                       TEST(bf16_products_stay_near),
+                                       TEST(straight_through_passes_the_gradient),
+                                       TEST(recomputed_dropout_draws_the_same),
+                                       TEST(batch_norm_moves_its_averages_once)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
