@@ -1,0 +1,560 @@
+/* code/tensor_ways.c - chooses a way for each tensor and joins the payloads of a group.
+ *
+ * A group: the ways, as runs (way u8, tensors as a number of 7 bits a byte); then three payloads, each after its length
+ * (u64): what the ways of single tensors wrote (each after its own length, a number), the small tensors, joined, by
+ * planes.h, and the floating-point pieces of TENSOR_FLOAT and of the words that TENSOR_COPY could not copy. */
+#include "code/tensor_ways.h"
+
+#include "base/hash.h"
+#include "base/memory.h"
+#include "code/copy_way.h"
+#include "code/delta_way.h"
+#include "code/float_way.h"
+#include "code/planes.h"
+#include "code/table.h"
+#include "tensor/types.h"
+
+#include <assert.h>
+#include <math.h>
+#include <string.h>
+
+static const char *const names[TENSOR_WAYS] = {"raw",   "small", "same", "zstd", "planes",
+                                               "float", "copy",  "base", "delta"};
+
+const char *tensor_way_name(int way) { return way >= 0 && way < TENSOR_WAYS ? names[way] : NULL; }
+
+enum { SMALL = 512 }; /* bytes up to which a tensor that is not floating-point has no payload of its own */
+
+static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
+
+static pith_status wrong(pith_error *err, const char *what) {
+    return pith_fail(err, PITH_CORRUPT, NULL, -1, "expected coded tensors, found %s", what);
+}
+
+static int word_bytes(uint16_t type) { return type == PITH_F32 ? 4 : 2; }
+static int mantissa_bits(uint16_t type) { return type == PITH_F32 ? 23 : type == PITH_F16 ? 10 : 7; }
+
+/* ---- growing bytes and the list of floating-point pieces ---- */
+
+typedef struct bytes {
+    uint8_t *data;
+    size_t size, capacity;
+} bytes;
+
+static bool append(bytes *b, const void *data, size_t size) {
+    if (b->capacity - b->size < size && memory_reserve((void **)&b->data, &b->capacity, b->size + size, 1) != 0)
+        return false;
+    if (size) memcpy(b->data + b->size, data, size);
+    b->size += size;
+    return true;
+}
+
+static bool append_number(bytes *b, uint64_t v) {
+    uint8_t number[10];
+    size_t n = 0;
+    for (; v >= 128; v >>= 7) number[n++] = (uint8_t)(v | 128);
+    number[n++] = (uint8_t)v;
+    return append(b, number, n);
+}
+
+static bool take_number(pith_bytes *in, uint64_t *v) {
+    *v = 0;
+    for (int shift = 0; shift < 63 && in->size; shift += 7) {
+        uint8_t byte = *in->data++;
+        in->size--;
+        *v |= (uint64_t)(byte & 127) << shift;
+        if (byte < 128) return true;
+    }
+    return false;
+}
+
+static bool take_bytes(pith_bytes *in, uint64_t size, pith_bytes *out) {
+    if (in->size < size) return false;
+    *out = (pith_bytes){in->data, (size_t)size};
+    in->data += size;
+    in->size -= (size_t)size;
+    return true;
+}
+
+typedef struct pieces {
+    float_piece *piece;
+    size_t count, capacity;
+} pieces;
+
+static bool add_pieces(pieces *p, uint16_t type, int rank, const int64_t *shape, uint8_t *data) {
+    size_t n = float_cut(type, rank, shape, data, NULL);
+    if (memory_reserve((void **)&p->piece, &p->capacity, p->count + n, sizeof *p->piece) != 0) return false;
+    p->count += float_cut(type, rank, shape, data, p->piece + p->count);
+    return true;
+}
+
+static bool add_words(pieces *p, uint16_t type, pith_bytes words) {
+    int64_t n = (int64_t)(words.size / (size_t)word_bytes(type));
+    return add_pieces(p, type, 1, &n, words.data);
+}
+
+/* ---- choosing ---- */
+
+typedef struct encoding {
+    const tensor_item *item;
+    size_t count;
+    uint8_t *way;
+    uint64_t *hash;
+    uint8_t **literals; /* of TENSOR_COPY, alive until the pieces are coded */
+    bytes single, small;
+    pieces floats;
+    pith_error *err;
+} encoding;
+
+typedef struct candidate { /* payload so far the smallest of a tensor's */
+    int way;
+    double size;
+    pith_bytes payload;
+} candidate;
+
+static void offer(candidate *best, int way, pith_bytes payload) {
+    if (payload.data && (double)payload.size < best->size) {
+        memory_free(best->payload.data);
+        *best = (candidate){way, (double)payload.size, payload};
+    } else memory_free(payload.data);
+}
+
+/* Bytes of the planes' order-0 entropy: a quick look at TENSOR_PLANES. */
+static double planes_guess(pith_bytes in, int width) {
+    double bits = 0;
+    for (int k = 0; k < width; k++) {
+        uint32_t counts[256] = {0};
+        for (size_t i = (size_t)k; i < in.size; i += (size_t)width) counts[in.data[i]]++;
+        bits += table_cost(NULL, counts) + 1000;
+    }
+    return bits / 8;
+}
+
+static void lay_planes(size_t size, int width, uint8_t *memory, pith_bytes *planes) {
+    size_t n = size / (size_t)width;
+    for (int k = 0; k < width; k++) planes[k] = (pith_bytes){memory + (size_t)k * n, n};
+}
+
+enum { MOST_PLANES = 16 };
+
+/* Elements of plain types and short blocks lie apart; longer blocks have no bytes that belong together. */
+static int plane_count(const tensor_item *t) {
+    int width = pith_types[t->type].block_bytes;
+    return width > MOST_PLANES ? 1 : width;
+}
+
+static pith_status try_planes(const tensor_item *t, candidate *best, pith_error *err) {
+    int width = plane_count(t);
+    pith_bytes planes[MOST_PLANES], out;
+    uint8_t *other = memory_alloc(t->bytes.size);
+    if (!other) return no_memory(err);
+    planes_split(t->bytes.data, t->bytes.size / (size_t)width, width, other);
+    lay_planes(t->bytes.size, width, other, planes);
+    pith_status s = planes_encode(planes, (size_t)width, &out, err);
+    memory_free(other);
+    if (s == PITH_OK) offer(best, TENSOR_PLANES, out);
+    return s;
+}
+
+static pith_status try_zstd(const tensor_item *t, candidate *best, pith_error *err) {
+    pith_bytes out;
+    size_t rival = best->size < (double)t->bytes.size ? (size_t)best->size : t->bytes.size;
+    pith_status s = planes_zstd(t->bytes, rival, &out, err);
+    if (s == PITH_OK) offer(best, TENSOR_ZSTD, out);
+    return s;
+}
+
+static double words_guess(uint16_t type, pith_bytes words) {
+    pieces p = {NULL, 0, 0};
+    double sum = add_words(&p, type, words) ? 0 : INFINITY;
+    for (size_t i = 0; i < p.count; i++) sum += float_guess(&p.piece[i]);
+    memory_free(p.piece);
+    return sum;
+}
+
+enum { COPY_MOST = 1 << 26 }; /* bytes of a tensor up to which repeats are sought */
+
+/* Payload: lengths of script, signs and literals, then the first two by planes.h. */
+static pith_status copy_payload(const copy_parts *c, pith_bytes *out, pith_error *err) {
+    bytes b = {NULL, 0, 0};
+    pith_bytes planes[2] = {c->script, c->signs}, coded;
+    pith_status s = planes_encode(planes, 2, &coded, err);
+    if (s != PITH_OK) return s;
+    bool ok = append_number(&b, c->script.size) && append_number(&b, c->signs.size) &&
+              append_number(&b, c->literals.size) && append(&b, coded.data, coded.size);
+    memory_free(coded.data);
+    if (!ok) memory_free(b.data);
+    *out = (pith_bytes){ok ? b.data : NULL, b.size};
+    return ok ? PITH_OK : no_memory(err);
+}
+
+static pith_status try_copy(const tensor_item *t, candidate *best, uint8_t **literals, pieces *floats,
+                            pith_error *err) {
+    copy_parts c;
+    pith_bytes payload = {NULL, 0};
+    pith_status s = copy_encode(t->bytes, word_bytes(t->type), &c, err);
+    /* a script longer than a sixteenth of the tensor copies little at a time */
+    if (s == PITH_OK && c.literals.size < t->bytes.size - t->bytes.size / 16) {
+        double rest = words_guess(t->type, c.literals);
+        s = copy_payload(&c, &payload, err);
+        if (s == PITH_OK && rest + (double)payload.size < 0.998 * best->size) {
+            memory_free(best->payload.data);
+            *best = (candidate){TENSOR_COPY, rest + (double)payload.size, payload};
+            payload.data = NULL;
+            *literals = c.literals.data;
+            if (!add_words(floats, t->type, c.literals)) s = no_memory(err);
+            c.literals.data = NULL;
+        }
+    }
+    memory_free(payload.data);
+    memory_free(c.script.data);
+    memory_free(c.signs.data);
+    memory_free(c.literals.data);
+    return s;
+}
+
+static double float_item_guess(const tensor_item *t, pieces *p) {
+    double sum = add_pieces(p, t->type, t->rank, t->shape, t->bytes.data) ? 0 : INFINITY;
+    /* of many pieces the first four stand for all */
+    size_t some = p->count < 4 ? p->count : 4;
+    for (size_t i = 0; i < some; i++) sum += float_guess(&p->piece[i]);
+    return some ? sum * (double)p->count / (double)some : sum;
+}
+
+static pith_status choose_float(encoding *e, size_t i, candidate *best) {
+    const tensor_item *t = &e->item[i];
+    pieces own = {NULL, 0, 0};
+    pith_status s = PITH_OK;
+    double guess = float_item_guess(t, &own);
+    memory_free(own.piece);
+    if (guess < best->size) *best = (candidate){TENSOR_FLOAT, guess, {NULL, 0}};
+    if (t->base.size) {
+        pith_bytes out;
+        s = delta_encode(t->bytes, t->base.data, word_bytes(t->type), mantissa_bits(t->type), &out, e->err);
+        if (s == PITH_OK) offer(best, TENSOR_DELTA, out);
+    }
+    double small = best->size;
+    if (s == PITH_OK && planes_guess(t->bytes, word_bytes(t->type)) < 1.02 * small) s = try_planes(t, best, e->err);
+    if (s == PITH_OK && t->bytes.size > SMALL) s = try_zstd(t, best, e->err);
+    if (s == PITH_OK && t->bytes.size > SMALL && t->bytes.size <= COPY_MOST)
+        s = try_copy(t, best, &e->literals[i], &e->floats, e->err);
+    if (s == PITH_OK && best->way == TENSOR_FLOAT && !add_pieces(&e->floats, t->type, t->rank, t->shape, t->bytes.data))
+        s = no_memory(e->err);
+    return s;
+}
+
+static pith_status choose_plain(encoding *e, size_t i, candidate *best) {
+    const tensor_item *t = &e->item[i];
+    pith_status s = try_planes(t, best, e->err);
+    return s == PITH_OK ? try_zstd(t, best, e->err) : s;
+}
+
+/* An earlier tensor with the same bytes; `i` where there is none. */
+static size_t find_same(const encoding *e, size_t i) {
+    for (size_t k = 0; k < i; k++)
+        if (e->hash[k] == e->hash[i] && e->item[k].bytes.size == e->item[i].bytes.size &&
+            memcmp(e->item[k].bytes.data, e->item[i].bytes.data, e->item[i].bytes.size) == 0)
+            return k;
+    return i;
+}
+
+static pith_status choose(encoding *e, size_t i) {
+    const tensor_item *t = &e->item[i];
+    candidate best = {TENSOR_RAW, (double)t->bytes.size, {NULL, 0}};
+    pith_status s = PITH_OK;
+    bool ok = true;
+    e->hash[i] = hash_bytes(t->bytes.data, t->bytes.size);
+    size_t same = t->bytes.size > 16 ? find_same(e, i) : i;
+    if (t->base.size && memcmp(t->base.data, t->bytes.data, t->bytes.size) == 0) best.way = TENSOR_BASE;
+    else if (same < i) {
+        best.way = TENSOR_SAME;
+        ok = append_number(&e->single, same);
+    } else if (t->bytes.size <= (float_type(t->type) ? 16 : SMALL)) {
+        best.way = TENSOR_SMALL;
+        ok = append(&e->small, t->bytes.data, t->bytes.size);
+    } else {
+        s = float_type(t->type) ? choose_float(e, i, &best) : choose_plain(e, i, &best);
+        if (s == PITH_OK && best.way == TENSOR_RAW) ok = append(&e->single, t->bytes.data, t->bytes.size);
+        if (s == PITH_OK && best.payload.data)
+            ok = append_number(&e->single, best.payload.size) &&
+                 append(&e->single, best.payload.data, best.payload.size);
+    }
+    memory_free(best.payload.data);
+    e->way[i] = (uint8_t)best.way;
+    return s != PITH_OK ? s : ok ? PITH_OK : no_memory(e->err);
+}
+
+/* ---- the group ---- */
+
+static bool append_ways(bytes *b, const uint8_t *way, size_t count) {
+    for (size_t i = 0, next; i < count; i = next) {
+        for (next = i + 1; next < count && way[next] == way[i]; next++) continue;
+        if (!append(b, &way[i], 1) || !append_number(b, next - i)) return false;
+    }
+    return true;
+}
+
+static bool append_payload(bytes *b, const void *data, size_t size) {
+    uint64_t n = size;
+    return append(b, &n, 8) && append(b, data, size);
+}
+
+static pith_status finish(encoding *e, pith_bytes *out) {
+    bytes all = {NULL, 0, 0};
+    pith_bytes small = {NULL, 0}, floats = {NULL, 0}, plane = {e->small.data, e->small.size};
+    pith_status s = plane.size ? planes_encode(&plane, 1, &small, e->err) : PITH_OK;
+    if (s == PITH_OK && e->floats.count) s = float_encode(e->floats.piece, e->floats.count, &floats, e->err);
+    if (s == PITH_OK &&
+        !(append_ways(&all, e->way, e->count) && append_payload(&all, e->single.data, e->single.size) &&
+          append_payload(&all, small.data, small.size) && append_payload(&all, floats.data, floats.size)))
+        s = no_memory(e->err);
+    memory_free(small.data);
+    memory_free(floats.data);
+    if (s == PITH_OK) *out = (pith_bytes){all.data, all.size};
+    else memory_free(all.data);
+    return s;
+}
+
+pith_status tensor_ways_encode(const pith_context *c, const tensor_item *items, size_t count, pith_bytes *out,
+                               uint8_t *ways, pith_error *err) {
+    encoding e = {.item = items, .count = count, .err = err};
+    e.way = memory_zero(count, 1);
+    e.hash = memory_zero(count, sizeof *e.hash);
+    e.literals = memory_zero(count, sizeof *e.literals);
+    *out = (pith_bytes){NULL, 0};
+    pith_status s = e.way && e.hash && e.literals ? PITH_OK : no_memory(err);
+    double total = 0, done = 0;
+    for (size_t i = 0; i < count; i++) total += (double)items[i].bytes.size;
+    for (size_t i = 0; i < count && s == PITH_OK; i++) {
+        assert(items[i].type < PITH_TYPES && (!items[i].base.size || items[i].base.size == items[i].bytes.size));
+        s = choose(&e, i);
+        done += (double)items[i].bytes.size;
+        if (s == PITH_OK) s = pith_progress(c, done, total, "bytes", err);
+    }
+    if (s == PITH_OK) s = finish(&e, out);
+    if (s == PITH_OK && ways && count) memcpy(ways, e.way, count);
+    for (size_t i = 0; e.literals && i < count; i++) memory_free(e.literals[i]);
+    memory_free(e.literals);
+    memory_free(e.hash);
+    memory_free(e.way);
+    memory_free(e.single.data);
+    memory_free(e.small.data);
+    memory_free(e.floats.piece);
+    return s;
+}
+
+/* ---- decoding ---- */
+
+typedef struct decoding {
+    const tensor_item *item;
+    size_t count;
+    uint8_t *way;
+    copy_parts *copy; /* of each TENSOR_COPY: script and literals wait for the pieces */
+    pith_bytes single, small, floats;
+    pieces piece;
+    pith_error *err;
+} decoding;
+
+static bool take_payload(pith_bytes *in, pith_bytes *out) {
+    pith_bytes number;
+    uint64_t size;
+    if (!take_bytes(in, 8, &number)) return false;
+    memcpy(&size, number.data, 8);
+    return take_bytes(in, size, out);
+}
+
+static pith_status open_group(pith_bytes in, decoding *d) {
+    for (size_t i = 0; i < d->count;) {
+        pith_bytes way;
+        uint64_t run;
+        if (!take_bytes(&in, 1, &way) || !take_number(&in, &run))
+            return pith_fail(d->err, PITH_TRUNCATED, NULL, -1, "expected the ways of %zu tensors, found those of %zu",
+                             d->count, i);
+        if (*way.data >= TENSOR_WAYS || run < 1 || run > d->count - i) return wrong(d->err, "an unknown way");
+        memset(d->way + i, *way.data, (size_t)run);
+        i += (size_t)run;
+    }
+    if (!take_payload(&in, &d->single) || !take_payload(&in, &d->small) || !take_payload(&in, &d->floats))
+        return pith_fail(d->err, PITH_TRUNCATED, NULL, -1, "expected three payloads, found the end");
+    return in.size ? wrong(d->err, "bytes left over") : PITH_OK;
+}
+
+static pith_status decode_small(decoding *d) {
+    size_t total = 0, at = 0;
+    for (size_t i = 0; i < d->count; i++)
+        if (d->way[i] == TENSOR_SMALL) {
+            if (d->item[i].bytes.size > SMALL) return wrong(d->err, "a large tensor among the small");
+            total += d->item[i].bytes.size;
+        }
+    if (!total) return d->small.size ? wrong(d->err, "bytes left over") : PITH_OK;
+    pith_bytes plane = {memory_alloc(total), total};
+    if (!plane.data) return no_memory(d->err);
+    pith_status s = planes_decode(d->small, &plane, 1, d->err);
+    for (size_t i = 0; i < d->count && s == PITH_OK; i++)
+        if (d->way[i] == TENSOR_SMALL) {
+            memcpy(d->item[i].bytes.data, plane.data + at, d->item[i].bytes.size);
+            at += d->item[i].bytes.size;
+        }
+    memory_free(plane.data);
+    return s;
+}
+
+static pith_status decode_planes(const tensor_item *t, pith_bytes in, pith_error *err) {
+    int width = plane_count(t);
+    pith_bytes planes[MOST_PLANES];
+    uint8_t *other = memory_alloc(t->bytes.size);
+    if (!other) return no_memory(err);
+    lay_planes(t->bytes.size, width, other, planes);
+    pith_status s = planes_decode(in, planes, (size_t)width, err);
+    if (s == PITH_OK) planes_join(other, t->bytes.size / (size_t)width, width, t->bytes.data);
+    memory_free(other);
+    return s;
+}
+
+/* Script and signs at once; the literals' memory is filled with the other pieces. */
+static pith_status open_copy(decoding *d, size_t i, pith_bytes in) {
+    copy_parts *c = &d->copy[i];
+    uint64_t script, signs, literals;
+    size_t most = d->item[i].bytes.size, width = (size_t)word_bytes(d->item[i].type);
+    if (!take_number(&in, &script) || !take_number(&in, &signs) || !take_number(&in, &literals) ||
+        script > 16 * (uint64_t)most + 64 || signs > most || literals > most || literals % width)
+        return wrong(d->err, "impossible lengths of copies");
+    c->script = (pith_bytes){memory_alloc((size_t)script), (size_t)script};
+    c->signs = (pith_bytes){memory_alloc((size_t)signs), (size_t)signs};
+    c->literals = (pith_bytes){memory_alloc((size_t)literals), (size_t)literals};
+    if (!c->script.data || !c->signs.data || !c->literals.data) return no_memory(d->err);
+    pith_bytes planes[2] = {c->script, c->signs};
+    pith_status s = planes_decode(in, planes, 2, d->err);
+    if (s == PITH_OK && !add_words(&d->piece, d->item[i].type, c->literals)) s = no_memory(d->err);
+    return s;
+}
+
+static pith_status decode_coded(decoding *d, size_t i, pith_bytes in) {
+    const tensor_item *t = &d->item[i];
+    bool floats = float_type(t->type);
+    switch (d->way[i]) {
+    case TENSOR_ZSTD: return planes_unzstd(in, t->bytes, d->err);
+    case TENSOR_PLANES: return decode_planes(t, in, d->err);
+    case TENSOR_COPY: return floats ? open_copy(d, i, in) : wrong(d->err, "copies of words of another type");
+    default:
+        if (!floats || t->base.size != t->bytes.size)
+            return pith_fail(d->err, PITH_MISMATCH, NULL, -1, "expected a base of %zu bytes, found %zu", t->bytes.size,
+                             t->base.size);
+        return delta_decode(in, t->base.data, word_bytes(t->type), mantissa_bits(t->type), t->bytes, d->err);
+    }
+}
+
+/* Everything but SAME and what waits for pieces. */
+static pith_status decode_single(decoding *d, size_t i) {
+    const tensor_item *t = &d->item[i];
+    pith_bytes payload;
+    uint64_t number;
+    switch (d->way[i]) {
+    case TENSOR_SMALL: return PITH_OK;
+    case TENSOR_FLOAT:
+        if (!float_type(t->type)) return wrong(d->err, "floats in a tensor of another type");
+        return add_pieces(&d->piece, t->type, t->rank, t->shape, t->bytes.data) ? PITH_OK : no_memory(d->err);
+    case TENSOR_BASE:
+        if (t->base.size != t->bytes.size)
+            return pith_fail(d->err, PITH_MISMATCH, NULL, -1, "expected a base of %zu bytes, found %zu", t->bytes.size,
+                             t->base.size);
+        if (t->bytes.size) memcpy(t->bytes.data, t->base.data, t->bytes.size);
+        return PITH_OK;
+    case TENSOR_RAW:
+        if (!take_bytes(&d->single, t->bytes.size, &payload)) break;
+        if (payload.size) memcpy(t->bytes.data, payload.data, payload.size);
+        return PITH_OK;
+    case TENSOR_SAME:
+        if (!take_number(&d->single, &number)) break;
+        if (number >= i || d->item[number].bytes.size != t->bytes.size)
+            return wrong(d->err, "a tensor like none before it");
+        return PITH_OK;
+    default:
+        if (!take_number(&d->single, &number) || !take_bytes(&d->single, number, &payload)) break;
+        return decode_coded(d, i, payload);
+    }
+    return pith_fail(d->err, PITH_TRUNCATED, NULL, -1, "expected tensor %zu of %zu, found the end", i, d->count);
+}
+
+/* The second pass over what referred to bytes that were not there yet. */
+static pith_status decode_references(decoding *d, pith_bytes single) {
+    for (size_t i = 0; i < d->count; i++) {
+        const tensor_item *t = &d->item[i];
+        uint64_t number;
+        pith_bytes skipped;
+        if (d->way[i] == TENSOR_RAW) take_bytes(&single, t->bytes.size, &skipped);
+        else if (d->way[i] == TENSOR_SAME) {
+            take_number(&single, &number);
+            if (t->bytes.size) memcpy(t->bytes.data, d->item[number].bytes.data, t->bytes.size);
+        } else if (d->way[i] != TENSOR_SMALL && d->way[i] != TENSOR_FLOAT && d->way[i] != TENSOR_BASE) {
+            take_number(&single, &number);
+            take_bytes(&single, number, &skipped);
+        }
+        if (d->way[i] != TENSOR_COPY) continue;
+        pith_status s = copy_decode(&d->copy[i], word_bytes(t->type), t->bytes, d->err);
+        if (s != PITH_OK) return s;
+    }
+    return PITH_OK;
+}
+
+static pith_status decode_all(const pith_context *c, decoding *d) {
+    pith_bytes single = d->single;
+    double total = 0, done = 0;
+    for (size_t i = 0; i < d->count; i++) total += (double)d->item[i].bytes.size;
+    pith_status s = decode_small(d);
+    for (size_t i = 0; i < d->count && s == PITH_OK; i++) {
+        s = decode_single(d, i);
+        if (d->way[i] != TENSOR_FLOAT) done += (double)d->item[i].bytes.size;
+        if (s == PITH_OK) s = pith_progress(c, done, total, "bytes", d->err);
+    }
+    if (s == PITH_OK && d->single.size) s = wrong(d->err, "bytes left over");
+    if (s == PITH_OK && (d->piece.count || d->floats.size))
+        s = d->piece.count ? float_decode(d->floats, d->piece.piece, d->piece.count, d->err)
+                           : wrong(d->err, "bytes left over");
+    if (s == PITH_OK) s = decode_references(d, single);
+    return s == PITH_OK ? pith_progress(c, total, total, "bytes", d->err) : s;
+}
+
+pith_status tensor_ways_decode(const pith_context *c, pith_bytes in, const tensor_item *items, size_t count,
+                               pith_error *err) {
+    decoding d = {.item = items, .count = count, .err = err};
+    d.way = memory_zero(count, 1);
+    d.copy = memory_zero(count, sizeof *d.copy);
+    pith_status s = d.way && d.copy ? open_group(in, &d) : no_memory(err);
+    if (s == PITH_OK) s = decode_all(c, &d);
+    for (size_t i = 0; d.copy && i < count; i++) {
+        memory_free(d.copy[i].script.data);
+        memory_free(d.copy[i].signs.data);
+        memory_free(d.copy[i].literals.data);
+    }
+    memory_free(d.copy);
+    memory_free(d.way);
+    memory_free(d.piece.piece);
+    return s;
+}
+
+pith_status tensor_ways_list(pith_bytes in, const tensor_item *items, size_t count, uint8_t *ways, uint64_t *sizes,
+                             pith_error *err) {
+    decoding d = {.item = items, .count = count, .way = ways, .err = err};
+    pith_status s = open_group(in, &d);
+    double small = 0, floats = 0;
+    for (size_t i = 0; i < count && s == PITH_OK; i++) {
+        small += ways[i] == TENSOR_SMALL ? (double)items[i].bytes.size : 0;
+        floats += ways[i] == TENSOR_FLOAT ? (double)items[i].bytes.size : 0;
+    }
+    for (size_t i = 0; i < count && s == PITH_OK && sizes; i++) {
+        double size = (double)items[i].bytes.size;
+        uint64_t number = 0, before = d.single.size;
+        pith_bytes skipped;
+        bool ok = true;
+        if (ways[i] == TENSOR_RAW) ok = take_bytes(&d.single, items[i].bytes.size, &skipped);
+        else if (ways[i] == TENSOR_SAME) ok = take_number(&d.single, &number);
+        else if (ways[i] != TENSOR_SMALL && ways[i] != TENSOR_FLOAT && ways[i] != TENSOR_BASE)
+            ok = take_number(&d.single, &number) && take_bytes(&d.single, number, &skipped);
+        if (!ok) s = pith_fail(err, PITH_TRUNCATED, NULL, -1, "expected tensor %zu of %zu, found the end", i, count);
+        sizes[i] = before - d.single.size;
+        if (ways[i] == TENSOR_SMALL && small > 0) sizes[i] = (uint64_t)(size / small * (double)d.small.size + 0.5);
+        if (ways[i] == TENSOR_FLOAT && floats > 0) sizes[i] = (uint64_t)(size / floats * (double)d.floats.size + 0.5);
+    }
+    return s;
+}
