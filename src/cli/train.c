@@ -5,6 +5,7 @@
 #include "token/bpe_train.h"
 #include "train/run.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const pith_option options[] = {
@@ -17,6 +18,7 @@ static const pith_option options[] = {
      .type = PITH_FLAG,
      .help = "go on from the checkpoint in DIR; from the start where there is none"},
     {.name = "set", .unit = "KEY=VALUE", .type = PITH_LIST, .help = "set a key of the recipe; may be given again"},
+    {.name = "keys", .type = PITH_FLAG, .help = "list the keys a recipe may hold"},
     {.name = "vocab",
      .unit = "N",
      .type = PITH_INT,
@@ -122,7 +124,30 @@ static const struct {
     {"bpe", train_bpe},
 };
 
+/* As a Markdown table: docs/training.md holds it. */
+static void list_keys(void) {
+    command_print("| key | value | default | meaning |\n|---|---|---|---|\n");
+    for (const recipe_table *t = recipe_tables; t->rows; t++)
+        for (size_t i = 0; i < t->count; i++) {
+            const pith_option *o = &t->rows[i];
+            char initial[32] = "";
+            if (o->type == PITH_FLAG) snprintf(initial, sizeof initial, "false");
+            else if (o->type == PITH_INT || o->type == PITH_REAL) snprintf(initial, sizeof initial, "%.6g", o->initial);
+            command_print("| `%s` | ", o->name);
+            for (const char *u = o->type == PITH_FLAG ? "true|false" : o->unit; *u; u++)
+                command_print(*u == '|' ? ", " : "%c", *u);
+            command_print(" | %s | %s%s%s |\n", o->text ? o->text : initial, t->value ? t->value : "",
+                          t->value ? ": " : "", o->help);
+        }
+}
+
 static pith_status run(command *c, pith_error *err) {
+    if (pith_value_flag(c->values, "keys")) {
+        list_keys();
+        return PITH_OK;
+    }
+    if (pith_operand_count(c->values) == 0)
+        return pith_fail(err, PITH_USAGE, NULL, -1, "expected a recipe, or the name of a trainer");
     for (size_t i = 0; i < sizeof trainers / sizeof *trainers; i++)
         if (strcmp(pith_operand(c->values, 0), trainers[i].name) == 0) return trainers[i].run(c, err);
     if (pith_operand_count(c->values) > 1)
@@ -137,10 +162,10 @@ const verb verb_train = {
     .operands = "RECIPE.json | bpe TEXT...",
     .example = "pith train recipes/mnist.json -o digits --set steps=500",
     .details =
-        "The recipe's keys are listed in docs/training.md. Interrupted runs go on with --resume, bit for bit at the same number of threads.\n"
+        "--keys lists what a recipe may hold. Interrupted runs go on with --resume, bit for bit at the same number of threads.\n"
         "--dry-run tells parameters, FLOPs, memory and expected time.\n"
         "pith train bpe TEXT... -o tokenizer.json makes a byte-level BPE vocabulary; a line holding only a form feed ends a document.",
-    .min_operands = 1,
+    .min_operands = 0,
     .max_operands = -1,
     .options = options,
     .option_count = sizeof options / sizeof *options,
