@@ -21,8 +21,8 @@ typedef struct grad_case_input {
 struct grad_case {
     grad_case_input in[GRAD_IN];
     int n;
-    char attr[256]; /* the op's attribute struct */
-    double step;    /* of the finite differences; 0: 1e-3 */
+    _Alignas(16) char attr[256]; /* the op's attribute struct */
+    double step;                 /* of the finite differences; 0: 1e-3 */
 };
 
 /* The next input: uniform in [low, high]. Returns it, for further settings. */
