@@ -7,19 +7,24 @@
 #include <math.h>
 #include <string.h>
 
-enum { ATTR_ALIGN = 64 };
 static const uint64_t ADDRESS_SPACE = (uint64_t)1 << 40;
+
+/* `memory` bytes; 0: a terabyte of addresses, or what the system grants of it, in halves. */
+static bool open_space(arena *a, uint64_t memory) {
+    if (memory) return arena_open(a, memory) == 0;
+    for (uint64_t size = ADDRESS_SPACE; size >= (uint64_t)1 << 30; size /= 2)
+        if (arena_open(a, size) == 0) return true;
+    return false;
+}
 
 pith_status tape_new(tape **out, grad_params *params, uint64_t memory, pith_error *err) {
     *out = NULL;
     tape *t = memory_zero(1, sizeof *t);
     if (!t) return pith_fail(err, PITH_NO_MEMORY, "tape", -1, "no memory for a tape");
-    size_t capacity = memory ? memory : ADDRESS_SPACE;
-    /* a refused terabyte (limited address space) is asked for again in halves */
-    while (arena_open(&t->step, capacity) != 0 && !memory && capacity > (size_t)1 << 30) capacity /= 2;
-    if (!t->step.base || arena_open(&t->scratch, capacity) != 0) {
+    /* the limit is on what a step holds; scratch comes and goes, and an operation has no way to fail */
+    if (!open_space(&t->step, memory) || !open_space(&t->scratch, 0)) {
         tape_free(t);
-        return pith_fail(err, PITH_NO_MEMORY, "tape", -1, "no address space for %zu bytes", capacity);
+        return pith_fail(err, PITH_NO_MEMORY, "tape", -1, "no address space for a training step");
     }
     t->params = params;
     t->record = t->training = true;
