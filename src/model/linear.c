@@ -12,6 +12,13 @@
 
 enum { ROWS_A_TASK = 64 };
 
+pith_status linear_prepare(linear *l, pith_error *err) {
+    if (!l->w.format->prepare) return PITH_OK;
+    pith_status s = l->w.format->prepare(&l->w, &l->fast, err);
+    if (s == PITH_OK && l->fast) pith_buffer_forget(l->w.part[0].owner, l->w.part[0].data, pith_packed_bytes(&l->w));
+    return s;
+}
+
 void linear_free(linear *l) {
     pith_packed_release(&l->w);
     pith_buffer_release(l->fast);

@@ -205,17 +205,12 @@ static pith_status load_matrix(loader *l, const char *name, int64_t rows, int64_
     return s;
 }
 
-static pith_status prepare(loader *l, linear *x) {
-    if (!x->w.format->prepare) return PITH_OK;
-    return x->w.format->prepare(&x->w, &x->fast, l->err);
-}
-
 /* "blk.3.attn_q" + ".weight" / ".bias" */
 static pith_status load_linear(loader *l, int64_t block, const char *part, int64_t rows, int64_t cols, linear *out) {
     char name[64];
     snprintf(name, sizeof name, "blk.%lld.%s.weight", (long long)block, part);
     pith_status s = load_matrix(l, name, rows, cols, &out->w);
-    if (s == PITH_OK) s = prepare(l, out);
+    if (s == PITH_OK) s = linear_prepare(out, l->err);
     snprintf(name, sizeof name, "blk.%lld.%s.bias", (long long)block, part);
     if (s == PITH_OK) s = load_vector(l, name, rows, 0, true, &out->bias);
     return s;
@@ -267,7 +262,7 @@ static pith_status load_ends(loader *l) {
     pith_status s = load_matrix(l, "token_embd.weight", c->vocab, c->width, &m->embedding);
     if (s == PITH_OK)
         s = load_matrix(l, c->tied ? "token_embd.weight" : "output.weight", c->vocab, c->width, &m->head.w);
-    if (s == PITH_OK) s = prepare(l, &m->head);
+    if (s == PITH_OK) s = linear_prepare(&m->head, l->err);
     if (s == PITH_OK) s = load_norm(l, "output_norm", c->width, &m->output_norm);
     if (s == PITH_OK && c->learned_positions)
         s = load_vector(l, "position_embd.weight", c->context, c->width, false, &m->positions);

@@ -71,6 +71,13 @@ pith_status pith_buffer_map(pith_buffer **b, const char *path, pith_error *err) 
     return s;
 }
 
+void pith_buffer_forget(const pith_buffer *b, const void *data, uint64_t size) {
+    if (!b || b->kind != MAP) return;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = ((uintptr_t)data + page - 1) / page * page,
+              end = ((uintptr_t)data + size) / page * page;
+    if (end > begin) madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 void pith_buffer_retain(pith_buffer *b) {
     if (b) atomic_fetch_add(&b->references, 1);
 }

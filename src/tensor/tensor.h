@@ -19,6 +19,9 @@ pith_status pith_buffer_wrap(pith_buffer **b, void *data, uint64_t size, void (*
                              pith_error *err);
 /* Maps a whole file read-only. An empty file gives a buffer of size 0. */
 pith_status pith_buffer_map(pith_buffer **b, const char *path, pith_error *err);
+/* Gives the pages of a file map that lie in [data, data + size) back to the system; they return when touched. Nothing
+ * happens for other kinds of memory. */
+void pith_buffer_forget(const pith_buffer *b, const void *data, uint64_t size);
 void pith_buffer_retain(pith_buffer *b);  /* NULL is fine */
 void pith_buffer_release(pith_buffer *b); /* NULL is fine */
 void *pith_buffer_data(const pith_buffer *b);

@@ -1,0 +1,75 @@
+/* model/isa/probe.c - loops that do nothing but read memory, or nothing but multiply bytes. */
+#include "base/isa.h"
+#include "model/speed.h"
+
+#include <string.h>
+#if PITH_ISA_LEVEL > 0
+#include <immintrin.h>
+#endif
+
+/* Four lines far enough apart for several fetches to be on their way, near enough for one page of the table. */
+static uint64_t read_all(const uint8_t *p, int64_t size) {
+#if PITH_ISA_LEVEL == 2
+    __m512i sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (int64_t at = 0; at < size; at += 256)
+        for (int k = 0; k < 4; k++) {
+            _mm_prefetch((const char *)p + at + 64 * k + 4096, _MM_HINT_T0);
+            sum[k] = _mm512_add_epi64(sum[k], _mm512_loadu_si512(p + at + 64 * k));
+        }
+    return (uint64_t)_mm512_reduce_add_epi64(
+        _mm512_add_epi64(_mm512_add_epi64(sum[0], sum[1]), _mm512_add_epi64(sum[2], sum[3])));
+#else
+    uint64_t sum[8] = {0}, word[8];
+    for (int64_t at = 0; at < size; at += 64) {
+        __builtin_prefetch(p + at + 4096);
+        memcpy(word, p + at, sizeof word);
+        for (int k = 0; k < 8; k++) sum[k] += word[k];
+    }
+    return sum[0] + sum[1] + sum[2] + sum[3] + sum[4] + sum[5] + sum[6] + sum[7];
+#endif
+}
+
+enum { CHAINS = 12 };
+
+static int64_t multiply(int64_t rounds, int32_t *out) {
+#if PITH_ISA_LEVEL == 2
+    __m512i sum[CHAINS], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-5), total = _mm512_setzero_si512();
+    for (int k = 0; k < CHAINS; k++) sum[k] = _mm512_setzero_si512();
+    for (int64_t i = 0; i < rounds; i++)
+#pragma GCC unroll 12
+        for (int k = 0; k < CHAINS; k++) {
+            sum[k] = _mm512_dpbusd_epi32(sum[k], a, b);
+            __asm__("" : "+v"(sum[k]));
+        }
+    for (int k = 0; k < CHAINS; k++) total = _mm512_add_epi32(total, sum[k]);
+    *out = _mm512_reduce_add_epi32(total);
+    return rounds * CHAINS * 128;
+#elif PITH_ISA_LEVEL == 1
+    __m256i sum[CHAINS], a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(-5), ones = _mm256_set1_epi16(1);
+    for (int k = 0; k < CHAINS; k++) sum[k] = _mm256_setzero_si256();
+    for (int64_t i = 0; i < rounds; i++)
+#pragma GCC unroll 12
+        for (int k = 0; k < CHAINS; k++) {
+            __m256i pairs = _mm256_maddubs_epi16(a, b);
+            __asm__("" : "+x"(pairs));
+            sum[k] = _mm256_add_epi32(sum[k], _mm256_madd_epi16(pairs, ones));
+        }
+    int32_t lane[8], total = 0;
+    for (int k = 0; k < CHAINS; k++) {
+        _mm256_storeu_si256((__m256i *)lane, sum[k]);
+        for (int i = 0; i < 8; i++) total += lane[i];
+    }
+    *out = total;
+    return rounds * CHAINS * 64;
+#else
+    int32_t sum[CHAINS] = {0};
+    for (int64_t i = 0; i < rounds; i++)
+        for (int k = 0; k < CHAINS; k++) sum[k] += (int8_t)i * (int8_t)(i >> k);
+    *out = 0;
+    for (int k = 0; k < CHAINS; k++) *out += sum[k];
+    return rounds * CHAINS * 2;
+#endif
+}
+
+extern const struct probe_kernels ISA_TABLE(probe);
+const struct probe_kernels ISA_TABLE(probe) = {read_all, multiply};
