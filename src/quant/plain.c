@@ -1,11 +1,11 @@
 /* quant/plain.c - f32, f16 and bf16 as weight formats: one number a weight, rounded to nearest even. */
+#include "quant/plain.h"
+
+#include "base/isa.h"
+#include "base/memory.h"
 #include "quant/block.h"
 
-#include "base/memory.h"
-
 #include <math.h>
-
-enum { CHUNK = 256 };
 
 static int width_of(const pith_packed *p) { return p->format->block_bytes; }
 
@@ -14,25 +14,13 @@ static void to_f32(const pith_packed *p, int64_t row, int64_t rows, float *out) 
     pith_to_f32(p->format->id, data, rows * p->cols, out);
 }
 
-static float dot(const float *a, const float *b, int n) {
-    float sum[4] = {0};
-    for (int i = 0; i < n; i++) sum[i % 4] += a[i] * b[i];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
-}
+ISA_DECLARE(struct plain_kernels, plain);
 
 static void mul(const pith_packed *p, const pith_buffer *fast, const void *x, int64_t n, int64_t row, int64_t rows,
                 float *y, int64_t ldy) {
     (void)fast;
-    for (int64_t r = row; r < row + rows; r++) {
-        const uint8_t *data = (const uint8_t *)p->part[0].data + r * p->part[0].row_bytes;
-        for (int64_t i = 0; i < n; i++) y[i * ldy + r] = 0;
-        for (int64_t col = 0; col < p->cols; col += CHUNK) {
-            float w[CHUNK];
-            int count = p->cols - col < CHUNK ? (int)(p->cols - col) : CHUNK;
-            pith_to_f32(p->format->id, data + col * width_of(p), count, w);
-            for (int64_t i = 0; i < n; i++) y[i * ldy + r] += dot(w, (const float *)x + i * p->cols + col, count);
-        }
-    }
+    const uint8_t *data = (const uint8_t *)p->part[0].data + row * p->part[0].row_bytes;
+    ISA_SELECT(plain)->mul(p->format->id, data, rows, p->cols, x, n, y + row, ldy);
 }
 
 static int split(const pith_packed *p, int part, int64_t row, int64_t rows, pith_bytes plane[PITH_PLANES]) {
