@@ -70,7 +70,8 @@ static ptrdiff_t match_line_end(const pretoken_pass *pass, const uint8_t *text, 
     return n ? -(ptrdiff_t)n : 1;
 }
 
-/* Whether a point is in a set written as in a regular expression: characters and ranges a-z, nothing escaped. */
+/* Whether a point is in a set written as in a regular expression: characters and ranges a-z, nothing escaped. ASCII
+ * members stand first, so that most text needs no walk through the rest. */
 static bool in_set(const char *set, uint32_t point) {
     const uint8_t *s = (const uint8_t *)set;
     for (size_t left = strlen(set); left > 0;) {
@@ -81,6 +82,7 @@ static bool in_set(const char *set, uint32_t point) {
             s += 1 + high.bytes, left -= 1 + high.bytes;
         }
         if (point >= low.point && point <= high.point) return true;
+        if (point < 128 && high.point >= 128) return false;
     }
     return false;
 }

@@ -4,7 +4,9 @@
 #include "base/memory.h"
 #include "base/parallel.h"
 #include "base/rng.h"
+#include "token/bpe_count.h"
 #include "token/bpe_train.h"
+#include "token/pretoken.h"
 
 #include <unistd.h>
 #include <zlib.h>
@@ -70,6 +72,31 @@ static char *made_up_text(size_t size) {
     }
     text[n] = 0;
     return text;
+}
+
+static bool count_word(void *table, const uint8_t *word, size_t size) {
+    return word_table_add(table, word, size, 1) >= 0;
+}
+
+/* Words counted in stretches are those of the whole text, also where runs of white space meet the cuts. */
+static void stretches_cut_no_word(void **state) {
+    (void)state;
+    enum { SIZE = 5 << 20 };
+    uint8_t *text = malloc(SIZE);
+    rng r = rng_new(6, 0);
+    for (size_t i = 0; i < SIZE; i++) text[i] = (uint8_t) "ab1.\n\n\n  \t"[rng_below(&r, 10)];
+    word_table cut = {0}, whole = {0};
+    assert_int_equal(bpe_count_words(&cut, (pith_bytes){text, SIZE}, false, NULL), PITH_OK);
+    assert_true(pretoken_split(pretoken_find("gpt-2"), text, SIZE, count_word, &whole));
+    assert_int_equal(cut.count, whole.count);
+    for (size_t i = 0; i < whole.count; i++) {
+        int64_t k = word_table_find(&cut, whole.bytes + whole.words[i].at, whole.words[i].size);
+        assert_true(k >= 0);
+        assert_int_equal(cut.words[k].count, whole.words[i].count);
+    }
+    word_table_free(&cut);
+    word_table_free(&whole);
+    free(text);
 }
 
 static uint32_t fnv(pith_bytes b) {
@@ -171,6 +198,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(merges_the_most_frequent_pair_and_the_lowest_of_equals),
         cmocka_unit_test(a_form_feed_line_parts_documents),
+        cmocka_unit_test(stretches_cut_no_word),
         cmocka_unit_test(threads_do_not_matter_and_the_result_is_pinned),
         cmocka_unit_test(trains_from_files_and_the_result_encodes),
         cmocka_unit_test(can_be_interrupted),
