@@ -114,6 +114,7 @@ static void empty_streams_have_no_bytes(void **state) {
         pith_decoder_open(&d, kinds[k].coder, kinds[k].lanes, b, NULL);
         assert_int_equal(pith_decoder_mark(d, NULL), PITH_OK);
         assert_int_equal(pith_decoder_close(d, NULL), PITH_OK);
+        memory_free(b.data);
     }
 }
 
