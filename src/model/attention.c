@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TILE = 128, QUERIES = 8, MAX_ROWS = 64 }; /* rows of a unit: query positions times heads that share */
+enum { TILE = 128, QUERIES = 16, MAX_ROWS = 64 }; /* rows of a unit: query positions times heads that share */
 
 ISA_DECLARE(struct attention_kernels, attention);
 
@@ -118,16 +118,30 @@ static void pack_q8(const float *x, int64_t dim, uint8_t *out) {
 }
 
 static void store_row(uint16_t type, const float *x, int64_t dim, uint8_t *out) {
-    if (type == PITH_F16) pith_from_f32(PITH_F16, x, dim, out);
+    if (type == PITH_F16) ISA_SELECT(attention)->narrow(x, dim, (uint16_t *)(void *)out);
     else pack_q8(x, dim, out);
 }
 
-void cache_store(const cache_block *c, int64_t position, int64_t n, const float *k, const float *v) {
+typedef struct storing {
+    const cache_block *cache;
+    int64_t position;
+    const float *k, *v;
+} storing;
+
+static void store_positions(void *user, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const storing *w = user;
+    const cache_block *c = w->cache;
     int64_t dim = c->head_dim;
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = begin; i < end; i++)
         for (int64_t h = 0; h < c->kv_heads; h++) {
-            int64_t at = (h * c->capacity + position + i) * c->row_bytes, from = (i * c->kv_heads + h) * dim;
-            store_row(c->type, k + from, dim, c->keys + at);
-            store_row(c->type, v + from, dim, c->values + at);
+            int64_t at = (h * c->capacity + w->position + i) * c->row_bytes, from = (i * c->kv_heads + h) * dim;
+            store_row(c->type, w->k + from, dim, c->keys + at);
+            store_row(c->type, w->v + from, dim, c->values + at);
         }
+}
+
+void cache_store(const cache_block *c, int64_t position, int64_t n, const float *k, const float *v) {
+    storing w = {.cache = c, .position = position, .k = k, .v = v};
+    parallel_for(n, 16, store_positions, &w);
 }

@@ -30,6 +30,7 @@ struct attention_kernels {
                 float *out, int64_t out_stride);
     /* s[0..n) becomes exp(s - m); returns the sum */
     float (*exponentials)(float *s, int64_t n, float m);
+    void (*narrow)(const float *x, int64_t n, uint16_t *out); /* to half floats, nearest even */
 };
 
 #endif

@@ -136,6 +136,15 @@ static void norm_rows(void *user, int64_t begin, int64_t end, int worker) {
     for (int64_t i = begin; i < end; i++) norm_row(c, j->norm, j->in + i * c->width, c->width, j->out + i * c->width);
 }
 
+static void add_rows(void *user, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const llama_session *s = user;
+    int64_t width = s->m->config.width;
+    rows_active()->add(s->x + begin * width, s->h + begin * width, (end - begin) * width);
+}
+
+static void add_back(llama_session *s, int64_t n) { parallel_for(n, ROWS_A_TASK, add_rows, s); }
+
 static void activate_rows(void *user, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const row_job *j = user;
@@ -205,7 +214,7 @@ static void attention_half(llama_session *s, int64_t index, int64_t n) {
     cache_store(&s->cache[index], s->length, n, s->k, s->v);
     attention_run(&s->cache[index], c->heads, s->length, n, c->window, s->q, s->mixed, s->attention);
     one_linear(s, &b->output, s->mixed, n, s->h);
-    rows_active()->add(s->x, s->h, n * c->width);
+    add_back(s, n);
 }
 
 static void ffn_half(llama_session *s, int64_t index, int64_t n) {
@@ -219,7 +228,7 @@ static void ffn_half(llama_session *s, int64_t index, int64_t n) {
     else one_linear(s, &b->up, s->h, n, s->up);
     parallel_for(n, ROWS_A_TASK, activate_rows, &j);
     one_linear(s, &b->down, c->gated ? s->gate : s->up, n, s->h);
-    rows_active()->add(s->x, s->h, n * c->width);
+    add_back(s, n);
 }
 
 static void embed(llama_session *s, const int32_t *tokens, int64_t n) {

@@ -53,8 +53,50 @@ static float dot(const float *a, const float *b, int64_t n) {
     return sum;
 }
 
+enum { SIDE = 16, CHUNK = 64 };
+
+/* Sixteen keys side by side: key j of `out` is column j. */
+static int64_t widen_across(uint16_t type, const uint8_t *k, int64_t n, int64_t dim, float *out) {
+    float wide[MAX_DIM];
+    int64_t bytes = 0;
+    for (int64_t j = 0; j < SIDE; j++) {
+        if (j < n) bytes += widen(type, k + bytes, dim, wide);
+        for (int64_t i = 0; i < dim; i++) out[i * SIDE + j] = j < n ? wide[i] : 0;
+    }
+    return bytes;
+}
+
+/* `rows` queries (a constant) with sixteen keys: sums stay in registers, no sum across lanes. */
+static inline __attribute__((always_inline)) void score_rows(const float *q, int64_t q_stride, const int rows,
+                                                             const float *keys, int64_t dim, float scale, float *s,
+                                                             int64_t stride, int64_t n) {
+    float sum[4][SIDE] = {{0}};
+    for (int64_t i = 0; i < dim; i++)
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < SIDE; j++) sum[r][j] += q[r * q_stride + i] * keys[i * SIDE + j];
+    for (int r = 0; r < rows; r++)
+        for (int64_t j = 0; j < n; j++) s[r * stride + j] = scale * sum[r][j];
+}
+
+static void scores_across(uint16_t type, const float *q, int64_t q_stride, int64_t rows, const uint8_t *k, int64_t n,
+                          int64_t dim, float scale, float *s, int64_t stride) {
+    float keys[MAX_DIM * SIDE];
+    for (int64_t j = 0; j < n; j += SIDE) {
+        int64_t count = n - j < SIDE ? n - j : SIDE, r = 0;
+        k += widen_across(type, k, count, dim, keys);
+        for (; r + 4 <= rows; r += 4)
+            score_rows(q + r * q_stride, q_stride, 4, keys, dim, scale, s + r * stride + j, stride, count);
+        for (; r < rows; r++)
+            score_rows(q + r * q_stride, q_stride, 1, keys, dim, scale, s + r * stride + j, stride, count);
+    }
+}
+
 static void scores(uint16_t type, const float *q, int64_t q_stride, int64_t rows, const uint8_t *k, int64_t n,
                    int64_t dim, float scale, float *s, int64_t stride) {
+    if (rows >= 4) {
+        scores_across(type, q, q_stride, rows, k, n, dim, scale, s, stride);
+        return;
+    }
     float wide[MAX_DIM];
     for (int64_t j = 0; j < n; j++) {
         k += widen(type, k, dim, wide);
@@ -62,16 +104,50 @@ static void scores(uint16_t type, const float *q, int64_t q_stride, int64_t rows
     }
 }
 
+/* CHUNK features of two rows over a few widened values, sums in registers. */
+static inline __attribute__((always_inline)) void mix_rows(const float *p, int64_t stride, const int rows,
+                                                           const float *wide, int64_t n, int64_t dim, float *out,
+                                                           int64_t out_stride) {
+    float sum[2][CHUNK] = {{0}};
+    for (int64_t j = 0; j < n; j++)
+        for (int r = 0; r < rows; r++)
+            for (int i = 0; i < CHUNK; i++) sum[r][i] += p[r * stride + j] * wide[j * dim + i];
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < CHUNK; i++) out[r * out_stride + i] += sum[r][i];
+}
+
 static void mix(uint16_t type, const float *p, int64_t stride, int64_t rows, const uint8_t *v, int64_t n, int64_t dim,
                 float *out, int64_t out_stride) {
-    float wide[MAX_DIM];
-    for (int64_t j = 0; j < n; j++) {
-        v += widen(type, v, dim, wide);
-        for (int64_t r = 0; r < rows; r++) {
-            float weight = p[r * stride + j], *o = out + r * out_stride;
-            for (int64_t i = 0; i < dim; i++) o[i] += weight * wide[i];
+    float wide[SIDE * MAX_DIM];
+    for (int64_t j = 0; j < n; j += SIDE) {
+        int64_t count = n - j < SIDE ? n - j : SIDE;
+        for (int64_t k = 0; k < count; k++) v += widen(type, v, dim, wide + k * dim);
+        for (int64_t first = 0; first < dim; first += CHUNK) {
+            int64_t r = 0;
+            for (; dim - first >= CHUNK && r + 2 <= rows; r += 2)
+                mix_rows(p + r * stride + j, stride, 2, wide + first, count, dim, out + r * out_stride + first,
+                         out_stride);
+            for (; dim - first >= CHUNK && r < rows; r++)
+                mix_rows(p + r * stride + j, stride, 1, wide + first, count, dim, out + r * out_stride + first,
+                         out_stride);
+            for (; r < rows; r++)
+                for (int64_t k = 0; k < count; k++)
+                    for (int64_t i = first; i < dim; i++)
+                        out[r * out_stride + i] += p[r * stride + j + k] * wide[k * dim + i];
         }
     }
+}
+
+static void narrow(const float *x, int64_t n, uint16_t *out) {
+    int64_t i = 0;
+#if PITH_ISA_LEVEL == 2
+    for (; i + 16 <= n; i += 16)
+        _mm256_storeu_si256((__m256i *)(out + i), _mm512_cvtps_ph(_mm512_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+#elif PITH_ISA_LEVEL == 1
+    for (; i + 8 <= n; i += 8)
+        _mm_storeu_si128((__m128i *)(out + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), _MM_FROUND_TO_NEAREST_INT));
+#endif
+    for (; i < n; i++) out[i] = pith_f32_to_f16(x[i]);
 }
 
 static float exponentials(float *s, int64_t n, float m) {
@@ -84,4 +160,4 @@ static float exponentials(float *s, int64_t n, float m) {
 }
 
 extern const struct attention_kernels ISA_TABLE(attention);
-const struct attention_kernels ISA_TABLE(attention) = {scores, mix, exponentials};
+const struct attention_kernels ISA_TABLE(attention) = {scores, mix, exponentials, narrow};
