@@ -2,7 +2,7 @@
  *
  * A parameter is kept as an exponent and up to three bits of mantissa, an exact float again when read (a step of 9 %
  * costs 0.0005 bit a value coded). Codes stand node by node, state by state; each goes to the stream of its context,
- * the exponent of the code before it, and every stream is coded in bulk. All little-endian:
+ * the code before it (of a move: its exponent), and every stream is coded in bulk. All little-endian:
  *
  *     0  "PCRC", u8 version 1, u8 precision, u16 states, u16 width, u16 height, u16 channels, u16 zero
  *    16  u16 parent of each node (0xffff: root), u16 pixel of each node, a bit per node: bare (first node lowest)
@@ -19,7 +19,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { HEADER = 16, EXPONENTS = 25, CONTEXTS = EXPONENTS + 1, STREAMS = 2 * CONTEXTS, VERSION = 1 };
+enum { HEADER = 16, EXPONENTS = 25, CONTEXTS = EXPONENTS + 1, STREAMS = CONTEXTS + 256, VERSION = 1 };
 
 static const char magic[4] = {'P', 'C', 'R', 'C'};
 
@@ -80,7 +80,7 @@ static void split_codes(const circuit_tree *t, int32_t states, const float *move
             for (int32_t v = 0, before = 0; v < CIRCUIT_VALUES; v++) {
                 float value = emit[((size_t)i * CIRCUIT_VALUES + (size_t)v) * stride + (size_t)k];
                 uint8_t code = value_code(value, precision, least);
-                put_code(out, CONTEXTS + code_context((uint32_t)before, precision), code);
+                put_code(out, CONTEXTS + (uint32_t)before, code);
                 before = code;
             }
     }
@@ -156,7 +156,7 @@ static size_t node_codes(const circuit *c, int32_t i) {
 static bool join_codes(code_reader *r, uint32_t base, uint8_t **to, size_t rows, size_t n) {
     uint8_t context[256];
     uint32_t limit = code_limit(r->precision);
-    for (uint32_t v = 0; v < 256; v++) context[v] = (uint8_t)(v > limit ? 0 : code_context(v, r->precision));
+    for (uint32_t v = 0; v < 256; v++) context[v] = (uint8_t)(base ? v : v > limit ? 0 : code_context(v, r->precision));
     for (; rows > 0; rows--)
         for (size_t k = 0, before = 0; k < n; k++) {
             uint32_t stream = base + context[before];

@@ -102,7 +102,7 @@ pith_status circuit_em_new(circuit_em **out, const circuit_tree *tree, circuit_p
         ok = em->block && em->sum && em->likelihood;
     }
     for (int i = 0; ok && i < em->workers; i++) {
-        em->sum[i] = memory_alloc((size_t)p->stride * (CIRCUIT_VALUES + 2) * sizeof **em->sum);
+        em->sum[i] = memory_alloc((size_t)p->stride * (CIRCUIT_VALUES + 4) * sizeof **em->sum);
         ok = em->sum[i] && new_block(&em->block[i], em);
     }
     for (int l = 0; ok && l < FLOW_LANES; l++) ok = new_counts(&em->lane[l], p);

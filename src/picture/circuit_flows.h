@@ -43,9 +43,9 @@ typedef struct flow_step { /* maximization: from counts to parameters, one node 
     flow_counts *counts; /* FLOW_LANES of them; cleared by the step */
     float inertia;       /* share of the old parameters that stays */
     float pseudocount;   /* spread over the entries of a distribution */
-    float smoothing;     /* counts that values near each other share */
+    float smoothing;     /* counts that neighboring values lend each other */
     const uint8_t *common;
-    float *sum; /* scratch: 258 * stride */
+    float *sum; /* scratch: 260 * stride */
 } flow_step;
 
 struct circuit_flows_kernels {

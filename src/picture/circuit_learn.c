@@ -48,7 +48,7 @@ static double inertia_at(const circuit_training *t, double epoch) {
 static void step(session *s, double inertia, int64_t pictures) {
     double share = (double)pictures / (double)s->images->count;
     if (s->t->paper) circuit_em_step(s->em, inertia, 0.1, 0);
-    else circuit_em_step(s->em, inertia, share, 50 * share);
+    else circuit_em_step(s->em, inertia, share, 120 * share);
 }
 
 static void arrange(session *s) {

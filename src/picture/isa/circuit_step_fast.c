@@ -3,7 +3,10 @@
 #include "base/isa.h"
 #include "picture/circuit_flows.h"
 
+#include <stddef.h>
 #include <string.h>
+
+enum { SPAN = 8 };
 
 /* Adds the lanes' counts of one row into lane 0 and clears the others. */
 static void collect(float *first, float *const *others, size_t offset, int32_t n) {
@@ -55,23 +58,31 @@ static void collect_emissions(flow_step *s, int32_t node, uint64_t touched[4]) {
     }
 }
 
-/* Neighboring values lend each other counts: `smoothing` of them in all, spread as a running mean over 2 SPAN + 1
- * values of the state's own counts. The node's most frequent value, often a spike, neither lends nor borrows. */
-static void smooth(const flow_step *s, int32_t node, const float *count, float *fresh, float *lend, float *box) {
-    enum { SPAN = 8 };
+/* Adds to a state's counts of values other than the node's most frequent one, often a spike, a running mean of the same
+ * counts over 2 SPAN + 1 values, `smoothing` in all. Their total is kept: what neighbors lend each other is how a value
+ * looks once it is not the common one, never how often that is. */
+static void smooth(const flow_step *s, int32_t node, const float *count, float *fresh, float *own, float *box) {
     const int32_t stride = s->p->stride, common = s->common[node];
-    memset(lend, 0, (size_t)stride * sizeof *lend);
-    memset(box, 0, (size_t)stride * sizeof *box);
+    float *total = box + stride, *lend = total + stride;
+    memset(own, 0, (size_t)stride * sizeof *own);
+    memset(box, 0, 2 * (size_t)stride * sizeof *box);
     for (int v = 0; v < CIRCUIT_VALUES; v++)
-        for (int32_t k = 0; k < stride && v != common; k++) lend[k] += count[(size_t)v * stride + k];
-    for (int32_t k = 0; k < stride; k++) lend[k] = s->smoothing / ((lend[k] + 1e-6f) * (2 * SPAN + 1));
+        for (int32_t k = 0; k < stride && v != common; k++) own[k] += count[(size_t)v * stride + k];
+    for (int32_t k = 0; k < stride; k++) lend[k] = s->smoothing / ((own[k] + 1e-6f) * (2 * SPAN + 1));
     for (int v = -SPAN; v < CIRCUIT_VALUES; v++) {
-        const float *enter = count + (size_t)(v + SPAN) * stride, *leave = count + (size_t)(v - SPAN - 1) * stride;
+        const float *enter = count + (ptrdiff_t)(v + SPAN) * stride,
+                    *leave = count + (ptrdiff_t)(v - SPAN - 1) * stride;
+        float *to = fresh + (ptrdiff_t)v * stride;
         for (int32_t k = 0; k < stride && v + SPAN < CIRCUIT_VALUES && v + SPAN != common; k++) box[k] += enter[k];
         for (int32_t k = 0; k < stride && v - SPAN - 1 >= 0 && v - SPAN - 1 != common; k++) box[k] -= leave[k];
-        for (int32_t k = 0; k < stride && v >= 0 && v != common; k++)
-            fresh[(size_t)v * stride + k] += lend[k] * (box[k] > 0 ? box[k] : 0);
+        for (int32_t k = 0; k < stride && v >= 0 && v != common; k++) {
+            to[k] += lend[k] * (box[k] > 0 ? box[k] : 0);
+            total[k] += to[k];
+        }
     }
+    for (int32_t k = 0; k < stride; k++) total[k] = own[k] / (total[k] + 1e-20f);
+    for (int v = 0; v < CIRCUIT_VALUES; v++)
+        for (int32_t k = 0; k < stride && v != common; k++) fresh[(size_t)v * stride + k] *= total[k];
 }
 
 static void emit(flow_step *s, int32_t node) {
@@ -83,8 +94,9 @@ static void emit(flow_step *s, int32_t node) {
     const float keep = s->inertia, share = s->pseudocount / CIRCUIT_VALUES;
     uint64_t touched[4];
     collect_emissions(s, node, touched);
-    for (int32_t c = 0; c < CIRCUIT_VALUES * stride; c++) fresh[c] = count[c] + share;
+    memcpy(fresh, count, (size_t)CIRCUIT_VALUES * stride * sizeof *fresh);
     if (s->smoothing > 0) smooth(s, node, count, fresh, sum, box);
+    for (int32_t c = 0; c < CIRCUIT_VALUES * stride; c++) fresh[c] += share;
     memset(sum, 0, (size_t)stride * sizeof *sum);
     for (int v = 0; v < CIRCUIT_VALUES; v++) {
         for (int32_t k = 0; k < stride; k++) sum[k] += fresh[(size_t)v * stride + k];
