@@ -16,9 +16,8 @@ typedef enum pith_kind {
     PITH_TEXT_KIND = 32
 } pith_kind;
 
-typedef struct pith_source
-    pith_source;                    /* pull: tensors by name, images by number; from any file/ reader (file/source.h) */
-typedef struct pith_sink pith_sink; /* push: the same, to any file/ writer; commit or abort (file/sink.h) */
+typedef struct pith_source pith_source; /* pull: what a file/ reader gives (file/source.h) */
+typedef struct pith_sink pith_sink;     /* push: to a file/ writer (file/sink.h) */
 typedef struct pith_writer pith_writer; /* file/container.h */
 typedef struct pith_reader pith_reader;
 
@@ -47,7 +46,7 @@ typedef struct pith_method {
     /* OK, or why not ("12-bit CMYK: convert first"); cheap, reads headers only; with an estimate of time and memory */
     pith_status (*accepts)(const pith_source *s, double *seconds, uint64_t *memory, pith_error *why);
     pith_status (*pack)(const pith_context *c, pith_source *s, const pith_values *v, pith_target t, pith_writer *w,
-                        pith_stats *st, pith_error *err);
+                        pith_stats *st, pith_error *err); /* the caller opens and commits w */
     /* only: frames, images or tensors; NULL = all */
     pith_status (*unpack)(const pith_context *c, pith_reader *r, const pith_values *v, const pith_range *only,
                           pith_sink *out, pith_error *err);
