@@ -1,5 +1,6 @@
 /* cli/train.c - pith train: a recipe, or a trainer that needs none. */
 #include "cli/command.h"
+#include "cli/train_circuit.h"
 
 #include "base/log.h"
 #include "token/bpe_train.h"
@@ -38,6 +39,21 @@ static const pith_option options[] = {
      .initial = 2,
      .help = "bpe: a pair seen less often is not merged"},
     {.name = "trap-nan", .type = PITH_FLAG, .help = "when a number is not finite, name the operation that made it"},
+    {.name = "states",
+     .unit = "M",
+     .type = PITH_INT,
+     .help = "circuit: hidden states of a node",
+     .low = 1,
+     .high = 256,
+     .initial = 32},
+    {.name = "epochs",
+     .unit = "N",
+     .type = PITH_INT,
+     .help = "circuit: how often every picture is seen",
+     .low = 1,
+     .high = 100000,
+     .initial = 50},
+    {.name = "as-published", .type = PITH_FLAG, .help = "circuit: steps and pseudocounts of the paper"},
 };
 
 static pith_status dry_run(command *c, const recipe *r, pith_error *err) {
@@ -122,6 +138,7 @@ static const struct {
     pith_status (*run)(command *c, pith_error *err);
 } trainers[] = {
     {"bpe", train_bpe},
+    {"circuit", train_circuit},
 };
 
 /* As a Markdown table: docs/training.md holds it. */
@@ -159,12 +176,13 @@ static pith_status run(command *c, pith_error *err) {
 const verb verb_train = {
     .name = "train",
     .summary = "train a network by a recipe, or a tokenizer",
-    .operands = "RECIPE.json | bpe TEXT...",
+    .operands = "RECIPE.json | bpe TEXT... | circuit IMAGES",
     .example = "pith train recipes/mnist.json -o digits --set steps=500",
     .details =
         "--keys lists what a recipe may hold. Interrupted runs go on with --resume, bit for bit at the same number of threads.\n"
         "--dry-run tells parameters, FLOPs, memory and expected time.\n"
-        "pith train bpe TEXT... -o tokenizer.json makes a byte-level BPE vocabulary; a line holding only a form feed ends a document.",
+        "pith train bpe TEXT... -o tokenizer.json makes a byte-level BPE vocabulary; a line holding only a form feed ends a document.\n"
+        "pith train circuit IMAGES -o MODEL learns to code pictures of one size (an IDX file or a folder) without loss.",
     .min_operands = 0,
     .max_operands = -1,
     .options = options,

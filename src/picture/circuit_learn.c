@@ -9,7 +9,6 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
-#include "base/progress.h"
 #include "base/rng.h"
 #include "file/output.h"
 #include "picture/circuit_em.h"
@@ -19,8 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { SAVE_SECONDS = 20 };
 
 typedef struct session {
     const circuit_training *t;
@@ -32,7 +29,6 @@ typedef struct session {
     uint8_t *common;
     uint32_t *order;
     int32_t epoch; /* done */
-    double saved;  /* when, in seconds */
 } session;
 
 void circuit_training_default(circuit_training *t) {
@@ -110,7 +106,6 @@ static pith_status save(session *s, pith_error *err) {
         output_abort(o);
         return status;
     }
-    s->saved = clock_seconds();
     return output_commit(o, err);
 }
 
@@ -171,10 +166,9 @@ static pith_status run_epoch(session *s, const pith_context *c, pith_error *err)
 static pith_status run(session *s, const pith_context *c, pith_error *err) {
     pith_status status = PITH_OK;
     if (s->t->checkpoint && s->t->resume) status = load(s, err);
-    s->saved = clock_seconds();
     while (!status && s->epoch < s->t->epochs) {
         status = run_epoch(s, c, err);
-        if (!status && s->t->checkpoint && clock_seconds() - s->saved > SAVE_SECONDS) status = save(s, err);
+        if (!status && s->t->checkpoint) status = save(s, err);
     }
     if (status) return status;
     for (int64_t n = 0; n < s->images->count; n++) s->order[n] = (uint32_t)n;

@@ -64,7 +64,7 @@ pith_status circuit_model_find(const pith_context *c, const circuit_wanted *w, c
     uint64_t size, largest = 0;
     for (int i = 0; share_folder(i, folder, sizeof folder) && !best[0]; i++) {
         DIR *d = opendir(folder);
-        snprintf(looked + strlen(looked), sizeof looked - strlen(looked), "%s%s", i ? ", " : "", folder);
+        snprintf(looked + strlen(looked), sizeof looked - strlen(looked), "%s%.120s", i ? ", " : "", folder);
         for (const struct dirent *e; d && (e = readdir(d));) {
             size_t length = strlen(e->d_name);
             if (length < 8 || strcmp(e->d_name + length - 8, ".circuit") != 0) continue;
