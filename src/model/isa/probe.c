@@ -34,6 +34,7 @@ enum { CHAINS = 12 };
 static int64_t multiply(int64_t rounds, int32_t *out) {
 #if PITH_ISA_LEVEL == 2
     __m512i sum[CHAINS], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-5), total = _mm512_setzero_si512();
+#pragma GCC unroll 12
     for (int k = 0; k < CHAINS; k++) sum[k] = _mm512_setzero_si512();
     for (int64_t i = 0; i < rounds; i++)
 #pragma GCC unroll 12
@@ -41,11 +42,13 @@ static int64_t multiply(int64_t rounds, int32_t *out) {
             sum[k] = _mm512_dpbusd_epi32(sum[k], a, b);
             __asm__("" : "+v"(sum[k]));
         }
+#pragma GCC unroll 12
     for (int k = 0; k < CHAINS; k++) total = _mm512_add_epi32(total, sum[k]);
     *out = _mm512_reduce_add_epi32(total);
     return rounds * CHAINS * 128;
 #elif PITH_ISA_LEVEL == 1
     __m256i sum[CHAINS], a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(-5), ones = _mm256_set1_epi16(1);
+#pragma GCC unroll 12
     for (int k = 0; k < CHAINS; k++) sum[k] = _mm256_setzero_si256();
     for (int64_t i = 0; i < rounds; i++)
 #pragma GCC unroll 12
@@ -55,6 +58,7 @@ static int64_t multiply(int64_t rounds, int32_t *out) {
             sum[k] = _mm256_add_epi32(sum[k], _mm256_madd_epi16(pairs, ones));
         }
     int32_t lane[8], total = 0;
+#pragma GCC unroll 12
     for (int k = 0; k < CHAINS; k++) {
         _mm256_storeu_si256((__m256i *)lane, sum[k]);
         for (int i = 0; i < 8; i++) total += lane[i];
