@@ -8,7 +8,6 @@
 #include "file/json.h"
 #include "file/safetensors.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,11 +46,10 @@ static char *join(const char *path, const char *name) {
 
 static bool hf_fits(const char *path, bool is_folder, const uint8_t *head, size_t size) {
     (void)head, (void)size;
+    char config[4352];
     struct stat st;
-    char *config = is_folder ? join(path, "config.json") : NULL;
-    bool there = config && stat(config, &st) == 0;
-    memory_free(config);
-    return there;
+    int n = snprintf(config, sizeof config, "%s/config.json", path);
+    return is_folder && n < (int)sizeof config && stat(config, &st) == 0;
 }
 
 static void hf_close(model_source *s) {
