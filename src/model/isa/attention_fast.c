@@ -66,16 +66,29 @@ static int64_t widen_across(uint16_t type, const uint8_t *k, int64_t n, int64_t 
     return bytes;
 }
 
-/* `rows` queries (a constant) with sixteen keys: sums stay in registers, no sum across lanes. */
-static inline __attribute__((always_inline)) void score_rows(const float *q, int64_t q_stride, const int rows,
-                                                             const float *keys, int64_t dim, float scale, float *s,
-                                                             int64_t stride, int64_t n) {
-    float sum[4][SIDE] = {{0}};
-    for (int64_t i = 0; i < dim; i++)
-        for (int r = 0; r < rows; r++)
-            for (int j = 0; j < SIDE; j++) sum[r][j] += q[r * q_stride + i] * keys[i * SIDE + j];
-    for (int r = 0; r < rows; r++)
-        for (int64_t j = 0; j < n; j++) s[r * stride + j] = scale * sum[r][j];
+typedef float across __attribute__((vector_size(4 * SIDE), aligned(4), may_alias));
+
+static void put_scores(across sum, float scale, float *s, int64_t n) {
+    across scaled = sum * scale;
+    memcpy(s, &scaled, (size_t)n * sizeof *s);
+}
+
+/* One query with sixteen keys, and four: sums stay in registers, none goes across lanes. */
+static void score_one(const float *q, const float *keys, int64_t dim, float scale, float *s, int64_t n) {
+    across sum = {0};
+    for (int64_t i = 0; i < dim; i++) sum += q[i] * *(const across *)(keys + i * SIDE);
+    put_scores(sum, scale, s, n);
+}
+
+static void score_four(const float *q, int64_t q_stride, const float *keys, int64_t dim, float scale, float *s,
+                       int64_t stride, int64_t n) {
+    across a = {0}, b = {0}, c = {0}, d = {0};
+    for (int64_t i = 0; i < dim; i++, q++) {
+        across key = *(const across *)(keys + i * SIDE);
+        a += q[0] * key, b += q[q_stride] * key, c += q[2 * q_stride] * key, d += q[3 * q_stride] * key;
+    }
+    put_scores(a, scale, s, n), put_scores(b, scale, s + stride, n);
+    put_scores(c, scale, s + 2 * stride, n), put_scores(d, scale, s + 3 * stride, n);
 }
 
 static void scores_across(uint16_t type, const float *q, int64_t q_stride, int64_t rows, const uint8_t *k, int64_t n,
@@ -85,9 +98,8 @@ static void scores_across(uint16_t type, const float *q, int64_t q_stride, int64
         int64_t count = n - j < SIDE ? n - j : SIDE, r = 0;
         k += widen_across(type, k, count, dim, keys);
         for (; r + 4 <= rows; r += 4)
-            score_rows(q + r * q_stride, q_stride, 4, keys, dim, scale, s + r * stride + j, stride, count);
-        for (; r < rows; r++)
-            score_rows(q + r * q_stride, q_stride, 1, keys, dim, scale, s + r * stride + j, stride, count);
+            score_four(q + r * q_stride, q_stride, keys, dim, scale, s + r * stride + j, stride, count);
+        for (; r < rows; r++) score_one(q + r * q_stride, keys, dim, scale, s + r * stride + j, count);
     }
 }
 
