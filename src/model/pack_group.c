@@ -137,7 +137,8 @@ static pith_status take_coder(pith_bytes *in, uint8_t *coder, pith_error *err) {
     *coder = *in->data++;
     in->size--;
     if (*coder >= PACK_CODERS)
-        return pith_fail(err, PITH_UNSUPPORTED, NULL, -1, "expected a coder this version knows, found number %u", *coder);
+        return pith_fail(err, PITH_UNSUPPORTED, NULL, -1, "expected a coder this version knows, found number %u",
+                         *coder);
     return PITH_OK;
 }
 
@@ -154,7 +155,7 @@ static pith_status decode_plain(const pith_context *c, pith_bytes in, const pack
 
 pith_status pack_group_decode(const pith_context *c, pith_bytes in, const pack_item *items, size_t count,
                               pith_error *err) {
-    uint8_t coder;
+    uint8_t coder = PACK_RAW;
     pith_bytes part;
     pith_status s = take_coder(&in, &coder, err);
     if (s == PITH_OK && coder == PACK_RAW) return decode_raw(in, items, count, err);
@@ -193,7 +194,7 @@ static pith_status list_plain(pith_bytes in, const pack_item *items, size_t coun
 }
 
 pith_status pack_group_list(pith_bytes in, const pack_item *items, size_t count, pack_coding *coding, pith_error *err) {
-    uint8_t coder;
+    uint8_t coder = PACK_RAW;
     pith_bytes part;
     pith_status s = take_coder(&in, &coder, err);
     if (s != PITH_OK) return s;

@@ -19,13 +19,13 @@ static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_ME
 
 /* ---- writing ---- */
 
-typedef struct bytes {
+typedef struct growing {
     uint8_t *data;
     size_t size, capacity;
     bool failed;
-} bytes;
+} growing;
 
-static void put(bytes *b, const void *data, size_t size) {
+static void put(growing *b, const void *data, size_t size) {
     if (b->failed || memory_reserve((void **)&b->data, &b->capacity, b->size + size, 1) != 0) {
         b->failed = true;
         return;
@@ -34,13 +34,13 @@ static void put(bytes *b, const void *data, size_t size) {
     b->size += size;
 }
 
-static void put_number(bytes *b, uint64_t v, size_t size) {
+static void put_number(growing *b, uint64_t v, size_t size) {
     uint8_t p[8];
     for (size_t i = 0; i < 8; i++) p[i] = (uint8_t)(v >> 8 * i);
     put(b, p, size);
 }
 
-static void put_tensor(bytes *b, const model_tensor *t) {
+static void put_tensor(growing *b, const model_tensor *t) {
     size_t name = strlen(t->name), other = t->canonical == t->name ? 0 : strlen(t->canonical);
     put_number(b, name, 2);
     put(b, t->name, name);
@@ -54,7 +54,7 @@ static void put_tensor(bytes *b, const model_tensor *t) {
 
 pith_status pack_head_write(const pack_head *h, const model_tensor *tensors, size_t count, pith_bytes *out,
                             pith_error *err) {
-    bytes b = {NULL, 0, 0, false};
+    growing b = {NULL, 0, 0, false};
     pith_bytes pairs;
     for (size_t i = 0; i < count; i++)
         if (strlen(tensors[i].name) > UINT16_MAX || strlen(tensors[i].canonical) > UINT16_MAX)
@@ -142,12 +142,11 @@ static pith_status take_layout(input *in, pith_tensor *layout, bool *transposed)
 static pith_status take_tensor(input *in, model_source *s) {
     char *name = NULL, *canonical = NULL;
     pith_tensor layout;
-    bool transposed;
+    bool transposed = false;
     pith_status st = take_name(in, &name);
     if (st == PITH_OK) st = take_name(in, &canonical);
     if (st == PITH_OK) st = take_layout(in, &layout, &transposed);
-    if (st == PITH_OK)
-        st = model_source_add(s, name, canonical[0] ? canonical : name, &layout, transposed, in->err);
+    if (st == PITH_OK) st = model_source_add(s, name, canonical[0] ? canonical : name, &layout, transposed, in->err);
     memory_free(name);
     memory_free(canonical);
     return st;

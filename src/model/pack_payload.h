@@ -78,8 +78,7 @@ pith_status pack_blocks_decode(const pith_context *c, pith_bytes in, const pack_
 /* ---- small sections ---- */
 
 /* A section that is a zstd frame if that is shorter. */
-pith_status pack_section_write(pith_writer *w, const char kind[4], const char *name, pith_bytes bytes,
-                               pith_error *err);
+pith_status pack_section_write(pith_writer *w, const char kind[4], const char *name, pith_bytes bytes, pith_error *err);
 /* The caller frees out->data. */
 pith_status pack_section_read(pith_reader *r, size_t i, pith_bytes *out, pith_error *err);
 

@@ -53,14 +53,13 @@ static pith_status read_group(model_source *s, size_t g, pith_error *err) {
         const pack_piece *p = &f->groups.piece[first + k];
         const pith_tensor *t = &s->tensors[p->tensor].layout;
         uint8_t *data = f->held[p->tensor].data;
-        f->item[k] =
-            (pack_item){t, p, {data + p->row * t->row_bytes, (size_t)pack_piece_bytes(p, s->tensors)}};
+        f->item[k] = (pack_item){t, p, {data + p->row * t->row_bytes, (size_t)pack_piece_bytes(p, s->tensors)}};
     }
     pith_status st = pith_reader_view(f->file, f->section[g], &stored, err);
     if (st == PITH_OK) st = pack_group_decode(f->context, stored, f->item, count, err);
     if (st == PITH_OK) st = pith_reader_buffer(f->file, f->section[g], &map, &offset, err);
     if (st != PITH_OK) return st;
-    pith_buffer_forget(map, offset, stored.size);
+    pith_buffer_forget(map, stored.data, stored.size);
     pith_buffer_release(map);
     return PITH_OK;
 }
@@ -177,8 +176,8 @@ static pith_status check_groups(const model_source *s, packed_file *f, pith_erro
         }
         if (sum != x->raw)
             return pith_fail(err, PITH_CORRUPT, s->path, (int64_t)x->offset,
-                             "expected tensors of %llu bytes, found a section that says %llu",
-                             (unsigned long long)sum, (unsigned long long)x->raw);
+                             "expected tensors of %llu bytes, found a section that says %llu", (unsigned long long)sum,
+                             (unsigned long long)x->raw);
     }
     return PITH_OK;
 }
@@ -218,8 +217,7 @@ pith_status pack_codings(model_source *s, pack_coding *coding, pith_error *err) 
         pith_bytes stored;
         for (size_t k = 0; k < count; k++) {
             const pack_piece *p = &f->groups.piece[first + k];
-            f->item[k] = (pack_item){
-                &s->tensors[p->tensor].layout, p, {NULL, (size_t)pack_piece_bytes(p, s->tensors)}};
+            f->item[k] = (pack_item){&s->tensors[p->tensor].layout, p, {NULL, (size_t)pack_piece_bytes(p, s->tensors)}};
         }
         st = pith_reader_view(f->file, f->section[g], &stored, err);
         if (st == PITH_OK) st = pack_group_list(stored, f->item, count, some, err);

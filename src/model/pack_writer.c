@@ -54,9 +54,7 @@ pith_status pack_writer_open(pack_writer **out, const char *path, bool replace, 
 
 /* Lets go of a tensor and, if a file holds it, of the memory behind it. */
 static void drop(pith_tensor *t) {
-    if (t->owner)
-        pith_buffer_forget(t->owner, (uint64_t)((uint8_t *)t->data - (uint8_t *)pith_buffer_data(t->owner)),
-                           pith_tensor_bytes(t));
+    if (t->owner) pith_buffer_forget(t->owner, t->data, pith_tensor_bytes(t));
     pith_tensor_release(t);
 }
 

@@ -90,13 +90,5 @@ void pith_buffer_release(pith_buffer *b) {
     memory_free(b);
 }
 
-void pith_buffer_forget(const pith_buffer *b, uint64_t offset, uint64_t size) {
-    if (!b || b->kind != MAP || offset > b->size || size > b->size - offset) return;
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), first = (offset + page - 1) / page * page,
-             end = (offset + size) / page * page;
-    if (offset + size == b->size) end = (b->size + page - 1) / page * page;
-    if (end > first) madvise((uint8_t *)b->data + first, (size_t)(end - first), MADV_DONTNEED);
-}
-
 void *pith_buffer_data(const pith_buffer *b) { return b->data; }
 uint64_t pith_buffer_size(const pith_buffer *b) { return b->size; }

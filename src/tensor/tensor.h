@@ -24,9 +24,6 @@ pith_status pith_buffer_map(pith_buffer **b, const char *path, pith_error *err);
 void pith_buffer_forget(const pith_buffer *b, const void *data, uint64_t size);
 void pith_buffer_retain(pith_buffer *b);  /* NULL is fine */
 void pith_buffer_release(pith_buffer *b); /* NULL is fine */
-/* Lets go of the memory behind bytes of a file map, which come back from the file when read again; other buffers keep
- * theirs. For who reads a file once from front to back. */
-void pith_buffer_forget(const pith_buffer *b, uint64_t offset, uint64_t size);
 void *pith_buffer_data(const pith_buffer *b);
 uint64_t pith_buffer_size(const pith_buffer *b);
 

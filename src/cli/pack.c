@@ -1,0 +1,192 @@
+/* cli/pack.c - pith pack: a smaller file, checked after it is written. */
+#include "cli/command.h"
+#include "cli/models.h"
+
+#include "base/memory.h"
+#include "file/container.h"
+#include "file/output.h"
+#include "file/source.h"
+#include "model/pack.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+static const pith_option options[] = {
+    {.name = "output", .letter = 'o', .unit = "OUT", .type = PITH_TEXT, .help = "x.gguf or x.pith; - streams a .pith"},
+    {.name = "type",
+     .unit = "TYPE",
+     .type = PITH_TEXT,
+     .help = "q4_k, q8_0, f16 ..., a mix (q4_k_m ...), or lossless (.pith, the default there)"},
+    {.name = "tensor-type",
+     .unit = "REGEX=TYPE",
+     .type = PITH_LIST,
+     .help = "type of the tensors whose names match; the first that matches counts; may be given again"},
+    {.name = "tokenizer", .unit = "FILE", .type = PITH_TEXT, .help = "llama2.c checkpoints: their tokenizer"},
+    {.name = "no-verify", .type = PITH_FLAG, .help = "do not read back and compare what was written"},
+    {.name = "method", .unit = "NAME", .type = PITH_TEXT, .help = "pack by this method; pictures: the one that fits"},
+    {.name = "model",
+     .unit = "FILE",
+     .type = PITH_TEXT,
+     .help = "pictures: learned model to code with; else one that comes with pith"},
+    {.name = "embed", .type = PITH_FLAG, .help = "pictures: carry the model in the packed file"},
+};
+
+/* ---- models ---- */
+
+static pith_status print_plan(command *c, const pack_plan *p, pith_error *err) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < p->count; i++) {
+        const char *type = pith_types[p->types[i]].name, *wanted = pith_types[p->wanted[i]].name;
+        uint64_t bytes = model_tensor_bytes(&p->tensors[i]);
+        if (!c->json)
+            command_print("%-40s %-7s %12llu%s%s%s\n", p->tensors[i].name, type, (unsigned long long)bytes,
+                          type == wanted ? "" : "  (columns do not divide for ", type == wanted ? "" : wanted,
+                          type == wanted ? "" : ")");
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:I}", "name", p->tensors[i].name, "type", type, "bytes", (json_int_t)bytes));
+    }
+    if (!list) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+    if (!c->json) command_print("tensors: %llu bytes\n", (unsigned long long)p->bytes);
+    json_object_set_new(c->result, "tensors", list);
+    json_object_set_new(c->result, "tensor_bytes", json_integer((json_int_t)p->bytes));
+    return PITH_OK;
+}
+
+static pith_status summarize(command *c, const model_source *in, const char *out, double seconds, pith_error *err) {
+    model_options mo = {.context = &c->context};
+    model_source *s = NULL;
+    double before = (double)in->file_bytes;
+    if (strcmp(out, "-") == 0) return PITH_OK; /* standard output holds the file */
+    pith_status status = model_source_open(&s, out, &mo, err);
+    if (status == PITH_OK) status = models_report(c, s, false, err);
+    if (status == PITH_OK) {
+        double after = (double)s->file_bytes, weights = models_weights(s);
+        if (!c->json && !c->quiet)
+            command_print("%s: %.0f -> %.0f bytes (%.3f), %.3f bits per weight, %.1f s, peak memory %.0f MiB\n", out,
+                          before, after, before > 0 ? after / before : 0, weights > 0 ? after * 8 / weights : 0,
+                          seconds, (double)memory_peak_kib() / 1024);
+        json_object_update_new(c->result, json_pack("{s:I, s:f, s:I}", "input_bytes", (json_int_t)before, "seconds",
+                                                    seconds, "peak_memory_kib", (json_int_t)memory_peak_kib()));
+    }
+    model_source_close(s);
+    return status;
+}
+
+static pith_status pack_model(command *c, const char *in, const char *out, pith_error *err) {
+    const pith_values *v = c->values;
+    const char *rules[256];
+    size_t count = pith_value_count(v, "tensor-type");
+    model_options mo = {.tokenizer = pith_value_text(v, "tokenizer"), .context = &c->context};
+    pack_options o = {.type = pith_value_text(v, "type"),
+                      .rules = rules,
+                      .rule_count = count,
+                      .replace = c->force,
+                      .verify = !pith_value_flag(v, "no-verify")};
+    if (count > 256) return pith_fail(err, PITH_USAGE, "--tensor-type", -1, "expected at most 256 of them");
+    for (size_t i = 0; i < count; i++) rules[i] = pith_value_item(v, "tensor-type", i);
+    double started = clock_seconds();
+    model_source *s = NULL;
+    pack_plan p = {0};
+    pith_status status = model_source_open(&s, in, &mo, err);
+    if (status == PITH_OK) status = pack_plan_make(&p, s, out, &o, err);
+    if (status == PITH_OK && c->dry_run) status = print_plan(c, &p, err);
+    else if (status == PITH_OK) {
+        status = pack_run(&c->context, &p, s, out, &o, err);
+        if (status == PITH_OK) status = summarize(c, s, out, clock_seconds() - started, err);
+    }
+    pack_plan_free(&p);
+    model_source_close(s);
+    return status;
+}
+
+/* ---- other kinds, by method ---- */
+
+static const pith_method *method_for(const pith_source *s, pith_error *err) {
+    pith_error why = {0};
+    for (const pith_method *const *m = pith_methods; *m; m++) {
+        double seconds;
+        uint64_t memory;
+        if (!((*m)->kinds & (uint32_t)s->kind)) continue;
+        if ((*m)->accepts(s, &seconds, &memory, &why) == PITH_OK) return *m;
+    }
+    pith_fail(err, PITH_UNSUPPORTED, s->path, -1, "no method packs this%s%s", why.text[0] ? ": " : "", why.text);
+    return NULL;
+}
+
+static pith_status write_by_method(command *c, const pith_method *m, pith_source *s, const char *out, pith_stats *st,
+                                   pith_error *err) {
+    pith_writer *w = NULL;
+    pith_status status = pith_writer_open(&w, out, c->force, err);
+    if (status != PITH_OK) return status;
+    status = m->pack(&c->context, s, c->values, (pith_target){PITH_FREE, 0}, w, st, err);
+    if (status == PITH_OK) return pith_writer_commit(w, err);
+    pith_writer_abort(w);
+    return status;
+}
+
+static pith_status pack_by_method(command *c, const char *in, const char *out, pith_error *err) {
+    const char *name = pith_value_text(c->values, "method");
+    const pith_method *m = name ? pith_method_by_name(name) : NULL;
+    pith_source *s = NULL;
+    pith_stats st = {0};
+    double seconds = 0, started = clock_seconds();
+    uint64_t memory = 0;
+    if (name && !m) return pith_fail(err, PITH_USAGE, "--method", -1, "expected a method pith has, found \"%s\"", name);
+    pith_status status = pith_source_open(&s, in, &c->context, err);
+    if (status == PITH_OK && !m && !(m = method_for(s, err))) status = err->status;
+    if (status == PITH_OK) status = m->accepts(s, &seconds, &memory, err);
+    if (status == PITH_OK && c->dry_run) {
+        if (!c->json)
+            command_print("method %s, about %.1f s, %.0f MiB of memory\n", m->name, seconds, (double)memory / 1048576);
+    } else if (status == PITH_OK) status = write_by_method(c, m, s, out, &st, err);
+    if (status == PITH_OK && !c->dry_run && strcmp(out, "-") != 0) {
+        struct stat size;
+        uint64_t before = s->file_bytes, after = stat(out, &size) == 0 ? (uint64_t)size.st_size : 0;
+        if (!c->json && !c->quiet)
+            command_print("%s: %llu -> %llu bytes (%s), %.1f s\n", out, (unsigned long long)before,
+                          (unsigned long long)after, m->name, clock_seconds() - started);
+        json_object_update_new(c->result,
+                               json_pack("{s:I, s:I, s:s, s:f}", "input_bytes", (json_int_t)before, "file_bytes",
+                                         (json_int_t)after, "method", m->name, "seconds", clock_seconds() - started));
+    }
+    pith_source_close(s);
+    return status;
+}
+
+static bool is_model_folder(const char *path) {
+    char config[4096];
+    struct stat st;
+    return snprintf(config, sizeof config, "%s/config.json", path) < (int)sizeof config && stat(config, &st) == 0;
+}
+
+static pith_status run(command *c, pith_error *err) {
+    const char *out = pith_value_text(c->values, "output"), *in;
+    char *temporary;
+    if (!out) return pith_fail(err, PITH_USAGE, "-o", -1, "expected the file to write");
+    pith_status s = output_not_input(out, pith_operand(c->values, 0), err);
+    if (s == PITH_OK) s = models_input(c, pith_operand(c->values, 0), &in, &temporary, err);
+    if (s != PITH_OK) return s;
+    if (strcmp(out, "-") == 0 && c->json)
+        s = pith_fail(err, PITH_USAGE, "--json", -1, "standard output holds the file already");
+    else if (pith_value_given(c->values, "method") || (pith_source_is(in) && !is_model_folder(in)))
+        s = pack_by_method(c, in, out, err);
+    else s = pack_model(c, in, out, err);
+    models_done(temporary);
+    return s;
+}
+
+const verb verb_pack = {
+    .name = "pack",
+    .summary = "make a model or pictures smaller",
+    .operands = "IN -o OUT",
+    .example = "pith pack model.gguf -o small.gguf --type q4_k_m",
+    .details =
+        "IN is GGUF, safetensors, a HuggingFace folder, a llama2.c checkpoint, a .pith file, or - for standard input. Only matrices of\n"
+        "floats change type; rows that do not divide into a type's blocks take the next type that fits (--dry-run says which).\n"
+        "In .pith files all tensors are entropy coded besides. What was written is read back and compared.",
+    .min_operands = 1,
+    .max_operands = 1,
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .run = run,
+};
