@@ -4,6 +4,7 @@
 
 #include "base/memory.h"
 #include "file/container.h"
+#include "file/imatrix.h"
 #include "file/output.h"
 #include "file/source.h"
 #include "model/pack.h"
@@ -21,6 +22,10 @@ static const pith_option options[] = {
      .unit = "REGEX=TYPE",
      .type = PITH_LIST,
      .help = "type of the tensors whose names match; the first that matches counts; may be given again"},
+    {.name = "imatrix",
+     .unit = "FILE",
+     .type = PITH_TEXT,
+     .help = "how much each input of each matrix matters, as llama.cpp's tool writes it"},
     {.name = "tokenizer", .unit = "FILE", .type = PITH_TEXT, .help = "llama2.c checkpoints: their tokenizer"},
     {.name = "no-verify", .type = PITH_FLAG, .help = "do not read back and compare what was written"},
     {.name = "method", .unit = "NAME", .type = PITH_TEXT, .help = "pack by this method; pictures: the one that fits"},
@@ -72,6 +77,12 @@ static pith_status summarize(command *c, const model_source *in, const char *out
     return status;
 }
 
+/* Mixtures of experts share a name among matrices: their importance is not used. */
+static const float *importance_of(void *user, const char *canonical, int64_t cols) {
+    const imatrix_entry *e = imatrix_find(user, canonical);
+    return e && e->experts == 1 && e->inputs == (uint64_t)cols ? e->mean : NULL;
+}
+
 static pith_status pack_model(command *c, const char *in, const char *out, pith_error *err) {
     const pith_values *v = c->values;
     const char *rules[256];
@@ -85,9 +96,13 @@ static pith_status pack_model(command *c, const char *in, const char *out, pith_
     if (count > 256) return pith_fail(err, PITH_USAGE, "--tensor-type", -1, "expected at most 256 of them");
     for (size_t i = 0; i < count; i++) rules[i] = pith_value_item(v, "tensor-type", i);
     double started = clock_seconds();
+    const char *matrix_path = pith_value_text(v, "imatrix");
     model_source *s = NULL;
     pack_plan p = {0};
-    pith_status status = model_source_open(&s, in, &mo, err);
+    imatrix importance = {0};
+    pith_status status = matrix_path ? imatrix_read(&importance, matrix_path, err) : PITH_OK;
+    if (matrix_path) o.importance = importance_of, o.user = &importance;
+    if (status == PITH_OK) status = model_source_open(&s, in, &mo, err);
     if (status == PITH_OK) status = pack_plan_make(&p, s, out, &o, err);
     if (status == PITH_OK && c->dry_run) status = print_plan(c, &p, err);
     else if (status == PITH_OK) {
@@ -95,6 +110,7 @@ static pith_status pack_model(command *c, const char *in, const char *out, pith_
         if (status == PITH_OK) status = summarize(c, s, out, clock_seconds() - started, err);
     }
     pack_plan_free(&p);
+    imatrix_free(&importance);
     model_source_close(s);
     return status;
 }

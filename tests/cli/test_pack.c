@@ -1,0 +1,117 @@
+/* pack, unpack, verify, info as commands: exact bytes back, no byte overwritten, every flipped bit refused. */
+#include "harness.h"
+
+#include "base/memory.h"
+#include "cli/command.h"
+#include "file/safetensors.h"
+
+#include <unistd.h>
+
+static char folder[64];
+
+static char *at(const char *name) {
+    static char path[4][128];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
+    return path[turn];
+}
+
+static int call(const char *const *words) {
+    char *argv[16];
+    int argc = 0;
+    while (words[argc]) argv[argc] = (char *)words[argc], argc++;
+    argv[argc] = NULL;
+    return command_main(argc, argv);
+}
+#define CALL(...) call((const char *const[]){"pith", __VA_ARGS__, "-q", NULL})
+
+static void write_model(const char *path) {
+    static float w[64 * 96];
+    safetensors_entry e[2] = {{.name = "a.weight"}, {.name = "b"}};
+    uint64_t bytes;
+    pith_bytes header;
+    safetensors_writer *out;
+    for (int i = 0; i < 64 * 96; i++) w[i] = (float)((i * 7919) % 1013 - 506) / 4096;
+    assert_int_equal(pith_tensor_layout(&e[0].layout, PITH_F32, 2, (int64_t[]){64, 96}, &bytes, NULL), PITH_OK);
+    assert_int_equal(pith_tensor_layout(&e[1].layout, PITH_F32, 1, (int64_t[]){5}, &bytes, NULL), PITH_OK);
+    assert_int_equal(safetensors_header(e, 2, "{\"k\":\"v\"}", &header, NULL), PITH_OK);
+    assert_int_equal(safetensors_writer_open(&out, path, true, header, NULL), PITH_OK);
+    assert_int_equal(safetensors_write(out, w, sizeof w, NULL), PITH_OK);
+    assert_int_equal(safetensors_write(out, w, 20, NULL), PITH_OK);
+    assert_int_equal(safetensors_writer_commit(out, NULL), PITH_OK);
+    memory_free(header.data);
+}
+
+static size_t slurp(const char *path, uint8_t *bytes, size_t room) {
+    FILE *f = fopen(path, "rb");
+    size_t n = f ? fread(bytes, 1, room, f) : 0;
+    if (f) fclose(f);
+    return n;
+}
+
+static void gives_the_same_bytes_back(void **state) {
+    (void)state;
+    static uint8_t a[1 << 16], b[1 << 16];
+    assert_int_equal(CALL("pack", at("m.safetensors"), "-o", at("m.pith"), "--force"), 0);
+    assert_int_equal(CALL("verify", at("m.pith")), 0);
+    assert_int_equal(CALL("unpack", at("m.pith"), "-o", at("back.safetensors"), "--force"), 0);
+    size_t n = slurp(at("m.safetensors"), a, sizeof a);
+    assert_true(n > 64 * 96 * 4);
+    assert_int_equal(slurp(at("back.safetensors"), b, sizeof b), n);
+    assert_memory_equal(a, b, n);
+    assert_int_equal(CALL("pack", at("m.safetensors"), "-o", at("m.pith")), 2);
+    assert_int_equal(CALL("pack", at("m.safetensors"), "-o", at("m.safetensors"), "--force"), 2);
+}
+
+static void refuses_flipped_bits(void **state) {
+    (void)state;
+    static uint8_t a[1 << 16];
+    assert_int_equal(CALL("pack", at("m.safetensors"), "-o", at("q.pith"), "--type", "q8_0", "--force"), 0);
+    size_t n = slurp(at("q.pith"), a, sizeof a);
+    for (size_t k = 0; k < n; k += 97) {
+        a[k] ^= (uint8_t)(1 << k % 8);
+        FILE *f = fopen(at("x.pith"), "wb");
+        assert_non_null(f);
+        assert_int_equal(fwrite(a, 1, n, f), n);
+        fclose(f);
+        assert_int_equal(CALL("unpack", at("x.pith"), "-o", at("x.safetensors")), 1);
+        assert_int_not_equal(access(at("x.safetensors"), F_OK), 0);
+        a[k] ^= (uint8_t)(1 << k % 8);
+    }
+}
+
+static void ends_cleanly_without_memory(void **state) {
+    (void)state;
+    for (int64_t n = 1; n < 4000; n += n < 60 ? 1 : 29) {
+        memory_fail_at(n);
+        int code = CALL("pack", at("m.safetensors"), "-o", at("f.pith"), "--force", "--threads", "1");
+        memory_fail_at(0);
+        if (code != 0 && code != 1) fail_msg("pack, allocation %d: exit code %d", (int)n, code);
+        if (code == 0) break;
+    }
+}
+
+static int set_up(void **state) {
+    (void)state;
+    strcpy(folder, "/tmp/pith-pack-XXXXXX");
+    if (!mkdtemp(folder)) return -1;
+    write_model(at("m.safetensors"));
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    static const char *const names[] = {"m.safetensors", "m.pith", "back.safetensors", "q.pith", "x.pith",
+                                        "x.safetensors", "f.pith"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) unlink(at(names[i]));
+    return rmdir(folder);
+}
+
+int main(void) {
+    if (!freopen("/dev/null", "w", stderr)) return 1;
+    const struct CMUnitTest tests[] = {cmocka_unit_test(gives_the_same_bytes_back),
+                                       cmocka_unit_test(refuses_flipped_bits),
+                                       cmocka_unit_test(ends_cleanly_without_memory)};
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
