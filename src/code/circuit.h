@@ -66,8 +66,8 @@ pith_status circuit_encode(const circuit *c, const pith_context *context, const 
 pith_status circuit_decode(const circuit *c, const pith_context *context, pith_bytes in, const uint32_t *sizes,
                            int64_t count, uint8_t *pictures, float *bits, pith_error *err);
 
-/* Exact conditionals: for each picture and each node i with missing[pixel of i], the distribution of its value given all
- * values that are not missing goes to `each` (256 numbers that sum to 1; the values under missing pixels are not
+/* Exact conditionals: for each picture and each node i with missing[pixel of i], the distribution of its value given
+ * all values that are not missing goes to `each` (256 numbers that sum to 1; the values under missing pixels are not
  * looked at). `user` is passed on; calls come from one thread, picture by picture. */
 typedef void circuit_each(void *user, int64_t picture, int32_t pixel, const float *distribution);
 pith_status circuit_conditionals(const circuit *c, const pith_context *context, const uint8_t *pictures, int64_t count,

@@ -4,7 +4,6 @@
 #include "base/memory.h"
 #include "cli/command.h"
 
-
 static int call(const char *const *words) {
     char *argv[16];
     int argc = 0;
