@@ -147,6 +147,7 @@ typedef struct loader {
     const pith_context *context;
     llama *m;
     pith_error *err;
+    bool pair_rows; /* queries and keys come as halves and are to be adjacent pairs */
 } loader;
 
 static void say_shape(char *out, size_t size, const pith_tensor *t) {
@@ -205,11 +206,29 @@ static pith_status load_matrix(loader *l, const char *name, int64_t rows, int64_
     return s;
 }
 
+/* Rows of each head from (i, i + d/2) to (2i, 2i + 1): one form for all files, so that they round alike. */
+static pith_status pair_rows(loader *l, pith_packed *p) {
+    pith_tensor *from = &p->part[0], to;
+    pith_status s = pith_tensor_new(&to, from->type, from->rank, from->shape, l->err);
+    if (s != PITH_OK) return s;
+    int64_t d = l->m->config.head_dim;
+    for (int64_t r = 0; r < p->rows; r++) {
+        int64_t i = r % d, source = r - i + i / 2 + (i % 2) * (d / 2);
+        memcpy((uint8_t *)to.data + r * to.row_bytes, (const uint8_t *)from->data + source * from->row_bytes,
+               (size_t)to.row_bytes);
+    }
+    pith_tensor_release(from);
+    *from = to;
+    return PITH_OK;
+}
+
 /* "blk.3.attn_q" + ".weight" / ".bias" */
 static pith_status load_linear(loader *l, int64_t block, const char *part, int64_t rows, int64_t cols, linear *out) {
     char name[64];
     snprintf(name, sizeof name, "blk.%lld.%s.weight", (long long)block, part);
     pith_status s = load_matrix(l, name, rows, cols, &out->w);
+    bool turned = strcmp(part, "attn_q") == 0 || strcmp(part, "attn_k") == 0;
+    if (s == PITH_OK && turned && l->pair_rows) s = pair_rows(l, &out->w);
     if (s == PITH_OK) s = linear_prepare(out, l->err);
     snprintf(name, sizeof name, "blk.%lld.%s.bias", (long long)block, part);
     if (s == PITH_OK) s = load_vector(l, name, rows, 0, true, &out->bias);
@@ -284,6 +303,10 @@ pith_status llama_open(llama **out, model_source *s, const pith_context *c, pith
     pith_status status = llama_read_config(&m->config, s, err);
     if (status == PITH_OK && !(m->blocks = memory_zero((size_t)m->config.blocks, sizeof *m->blocks)))
         status = pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+    const architecture *a = find_architecture(m->config.architecture);
+    l.pair_rows = status == PITH_OK && s->rope_halves && !a->always_halves &&
+                  m->config.rope_dims == m->config.head_dim && !(model_source_find(s, "blk.0.attn_q.bias") >= 0);
+    if (l.pair_rows) m->config.rope_halves = false;
     if (status == PITH_OK) status = load_rope(&l);
     if (status == PITH_OK) status = load_ends(&l);
     for (int64_t i = 0; status == PITH_OK && i < m->config.blocks; i++) {
