@@ -7,9 +7,11 @@
 #include "file/imatrix.h"
 #include "file/output.h"
 #include "file/source.h"
+#include "model/calibrate.h"
 #include "model/pack.h"
 
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 static const pith_option options[] = {
@@ -26,6 +28,14 @@ static const pith_option options[] = {
      .unit = "FILE",
      .type = PITH_TEXT,
      .help = "how much each input of each matrix matters, as llama.cpp's tool writes it"},
+    {.name = "calib",
+     .unit = "TEXT",
+     .type = PITH_TEXT,
+     .help = "measure that by running the model over this text; some 100 KB of what it will be used for"},
+    {.name = "imatrix-out",
+     .unit = "FILE",
+     .type = PITH_TEXT,
+     .help = "keep it: GGUF, or llama.cpp's older form when FILE ends in .dat"},
     {.name = "tokenizer", .unit = "FILE", .type = PITH_TEXT, .help = "llama2.c checkpoints: their tokenizer"},
     {.name = "no-verify", .type = PITH_FLAG, .help = "do not read back and compare what was written"},
     {.name = "method", .unit = "NAME", .type = PITH_TEXT, .help = "pack by this method; pictures: the one that fits"},
@@ -83,6 +93,28 @@ static const float *importance_of(void *user, const char *canonical, int64_t col
     return e && e->experts == 1 && e->inputs == (uint64_t)cols ? e->mean : NULL;
 }
 
+static pith_status check_importance(const pith_values *v, pith_error *err) {
+    const char *type = pith_value_text(v, "type");
+    bool matrix = pith_value_given(v, "imatrix"), text = pith_value_given(v, "calib");
+    if (matrix && text) return pith_fail(err, PITH_USAGE, "--calib", -1, "expected it or --imatrix, found both");
+    if (pith_value_given(v, "imatrix-out") && !matrix && !text)
+        return pith_fail(err, PITH_USAGE, "--imatrix-out", -1, "expected --calib TEXT beside it");
+    if ((matrix || text) && (!type || strcasecmp(type, "lossless") == 0))
+        return pith_fail(err, PITH_USAGE, matrix ? "--imatrix" : "--calib", -1,
+                         "expected --type with it: lossless changes no tensor");
+    return PITH_OK;
+}
+
+/* From --imatrix or --calib; none is fine too. */
+static pith_status find_importance(command *c, model_source *s, imatrix *m, pith_error *err) {
+    const char *matrix = pith_value_text(c->values, "imatrix"), *text = pith_value_text(c->values, "calib"),
+               *keep = pith_value_text(c->values, "imatrix-out");
+    pith_status status = PITH_OK;
+    if (matrix) status = imatrix_read(m, matrix, err);
+    else if (text) status = calibrate(&c->context, s, text, m, err);
+    return status == PITH_OK && keep ? imatrix_write(m, keep, c->force, err) : status;
+}
+
 static pith_status pack_model(command *c, const char *in, const char *out, pith_error *err) {
     const pith_values *v = c->values;
     const char *rules[256];
@@ -91,22 +123,23 @@ static pith_status pack_model(command *c, const char *in, const char *out, pith_
     pack_options o = {.type = pith_value_text(v, "type"),
                       .rules = rules,
                       .rule_count = count,
+                      .importance = importance_of,
                       .replace = c->force,
                       .verify = !pith_value_flag(v, "no-verify")};
     if (count > 256) return pith_fail(err, PITH_USAGE, "--tensor-type", -1, "expected at most 256 of them");
     for (size_t i = 0; i < count; i++) rules[i] = pith_value_item(v, "tensor-type", i);
     double started = clock_seconds();
-    const char *matrix_path = pith_value_text(v, "imatrix");
     model_source *s = NULL;
     pack_plan p = {0};
     imatrix importance = {0};
-    pith_status status = matrix_path ? imatrix_read(&importance, matrix_path, err) : PITH_OK;
-    if (matrix_path) o.importance = importance_of, o.user = &importance;
+    o.user = &importance;
+    pith_status status = check_importance(v, err);
     if (status == PITH_OK) status = model_source_open(&s, in, &mo, err);
     if (status == PITH_OK) status = pack_plan_make(&p, s, out, &o, err);
     if (status == PITH_OK && c->dry_run) status = print_plan(c, &p, err);
     else if (status == PITH_OK) {
-        status = pack_run(&c->context, &p, s, out, &o, err);
+        status = find_importance(c, s, &importance, err);
+        if (status == PITH_OK) status = pack_run(&c->context, &p, s, out, &o, err);
         if (status == PITH_OK) status = summarize(c, s, out, clock_seconds() - started, err);
     }
     pack_plan_free(&p);

@@ -81,12 +81,21 @@ static pith_status declare_pair(gguf_writer *w, const imatrix_entry *e, pith_err
     return s == PITH_OK ? gguf_writer_declare(w, name, &layout, err) : s;
 }
 
+/* The sum whose quotient is the very mean again, where there is one: it lies at most a float beside the product. */
+static float sum_of(float mean, double count) {
+    float sum = (float)(mean * count);
+    const float near[] = {sum, nextafterf(sum, INFINITY), nextafterf(sum, 0)};
+    for (int i = 0; i < 3; i++)
+        if ((float)(near[i] / count) == mean) return near[i];
+    return sum;
+}
+
 static pith_status write_pair(gguf_writer *w, const imatrix_entry *e, pith_error *err) {
     float value;
     pith_status s = PITH_OK;
     for (uint64_t k = 0; k < e->inputs * e->experts && s == PITH_OK; k++) {
         double count = e->count[k / e->inputs];
-        value = count > 0 ? (float)(e->mean[k] * count) : 0;
+        value = count > 0 ? sum_of(e->mean[k], count) : 0;
         s = gguf_writer_write(w, &value, sizeof value, err);
     }
     for (uint64_t x = 0; x < e->experts && s == PITH_OK; x++) {

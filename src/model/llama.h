@@ -44,5 +44,8 @@ void llama_session_rewind(llama_session *s, int64_t length); /* forgets position
  * PITH_LIMIT when the context is full, PITH_MISMATCH for a token outside the vocabulary. */
 pith_status llama_session_append(llama_session *s, const int32_t *tokens, int64_t n, int64_t wanted, float *logits,
                                  pith_error *err);
+/* Shows `observe` the inputs of every product before it is made: x [n][columns of w]. NULL: nobody looks. */
+typedef void (*llama_observer)(void *user, const linear *w, const float *x, int64_t n);
+void llama_session_observe(llama_session *s, llama_observer observe, void *user);
 
 #endif

@@ -24,6 +24,8 @@ struct llama_session {
     float *attention;                             /* scratch of attention_run */
     void *linear;                                 /* scratch of linear_apply */
     float *floats;                                /* the allocation behind all of the above */
+    llama_observer observe;                       /* or NULL */
+    void *observer;
 };
 
 static int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -106,6 +108,11 @@ void llama_session_free(llama_session *s) {
     memory_free(s);
 }
 
+void llama_session_observe(llama_session *s, llama_observer observe, void *user) {
+    s->observe = observe;
+    s->observer = user;
+}
+
 int64_t llama_session_length(const llama_session *s) { return s->length; }
 int64_t llama_session_context(const llama_session *s) { return s->context; }
 void llama_session_rewind(llama_session *s, int64_t length) {
@@ -181,8 +188,13 @@ static void place_rows(void *user, int64_t begin, int64_t end, int worker) {
 /* --- one batch through the blocks
  * ------------------------------------------------------------------------------------- */
 
+static void apply(llama_session *s, const linear *const *w, int count, const float *x, int64_t n, float *const *y) {
+    for (int k = 0; s->observe && k < count; k++) s->observe(s->observer, w[k], x, n);
+    linear_apply(w, count, x, n, y, s->linear);
+}
+
 static void one_linear(llama_session *s, const linear *l, const float *x, int64_t n, float *y) {
-    linear_apply(&l, 1, x, n, &y, s->linear);
+    apply(s, &l, 1, x, n, &y);
 }
 
 /* Fused rows [q | k | v] to three arrays; q moves within its own array, front to back, so nothing is overwritten early.
@@ -207,8 +219,8 @@ static void attention_half(llama_session *s, int64_t index, int64_t n) {
         one_linear(s, &b->query, s->h, n, s->q);
         split_fused(s, n);
     } else
-        linear_apply((const linear *const[]){&b->query, &b->key, &b->value}, 3, s->h, n,
-                     (float *const[]){s->q, s->k, s->v}, s->linear);
+        apply(s, (const linear *const[]){&b->query, &b->key, &b->value}, 3, s->h, n,
+              (float *const[]){s->q, s->k, s->v});
     j.rotate = !c->learned_positions && !(c->no_rope_every && (index + 1) % c->no_rope_every == 0);
     if (c->qk_norm || j.rotate) parallel_for(n, ROWS_A_TASK, place_rows, &j);
     cache_store(&s->cache[index], s->length, n, s->k, s->v);
@@ -222,9 +234,7 @@ static void ffn_half(llama_session *s, int64_t index, int64_t n) {
     const llama_block *b = &s->m->blocks[index];
     row_job j = {.s = s, .b = b, .norm = &b->ffn_norm, .in = s->x, .out = s->h};
     parallel_for(n, ROWS_A_TASK, norm_rows, &j);
-    if (c->gated)
-        linear_apply((const linear *const[]){&b->gate, &b->up}, 2, s->h, n, (float *const[]){s->gate, s->up},
-                     s->linear);
+    if (c->gated) apply(s, (const linear *const[]){&b->gate, &b->up}, 2, s->h, n, (float *const[]){s->gate, s->up});
     else one_linear(s, &b->up, s->h, n, s->up);
     parallel_for(n, ROWS_A_TASK, activate_rows, &j);
     one_linear(s, &b->down, c->gated ? s->gate : s->up, n, s->h);

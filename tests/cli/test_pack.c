@@ -81,6 +81,32 @@ static void refuses_flipped_bits(void **state) {
     }
 }
 
+/* Importance from a text, kept in a file, gives the same bytes from that file; none gives others. */
+static void calibrates(void **state) {
+    (void)state;
+    static uint8_t a[1 << 22], b[1 << 22];
+    const char *lm = PITH_SOURCE_DIR "/share/lm-s.pith";
+    char text[128];
+    snprintf(text, sizeof text, "%s", at("text"));
+    FILE *f = fopen(text, "w");
+    assert_non_null(f);
+    for (int i = 0; i < 30; i++) fprintf(f, "%d sheep. ", i);
+    fclose(f);
+    assert_int_equal(
+        CALL("pack", lm, "-o", at("c1.gguf"), "--type", "q4_0", "--calib", text, "--imatrix-out", at("i.gguf")), 0);
+    assert_int_equal(CALL("pack", lm, "-o", at("c2.gguf"), "--type", "q4_0", "--imatrix", at("i.gguf")), 0);
+    assert_int_equal(CALL("pack", lm, "-o", at("c3.gguf"), "--type", "q4_0"), 0);
+    size_t n = slurp(at("c1.gguf"), a, sizeof a);
+    assert_int_equal(slurp(at("c2.gguf"), b, sizeof b), n);
+    assert_memory_equal(a, b, n);
+    assert_int_equal(slurp(at("c3.gguf"), b, sizeof b), n);
+    assert_true(memcmp(a, b, n) != 0);
+    assert_int_equal(CALL("pack", lm, "-o", at("c4.pith"), "--calib", text), 2); /* lossless */
+    assert_int_equal(CALL("pack", lm, "-o", at("c4.gguf"), "--type", "q4_0", "--imatrix-out", at("i.gguf")), 2);
+    assert_int_equal(CALL("pack", at("m.safetensors"), "-o", at("c4.gguf"), "--type", "q4_0", "--calib", text), 1);
+    assert_int_not_equal(access(at("c4.gguf"), F_OK), 0);
+}
+
 static void ends_cleanly_without_memory(void **state) {
     (void)state;
     for (int64_t n = 1; n < 4000; n += n < 60 ? 1 : 29) {
@@ -102,8 +128,9 @@ static int set_up(void **state) {
 
 static int tear_down(void **state) {
     (void)state;
-    static const char *const names[] = {"m.safetensors", "m.pith", "back.safetensors", "q.pith", "x.pith",
-                                        "x.safetensors", "f.pith"};
+    static const char *const names[] = {"m.safetensors", "m.pith",        "back.safetensors", "q.pith",
+                                        "x.pith",        "x.safetensors", "f.pith",           "text",
+                                        "i.gguf",        "c1.gguf",       "c2.gguf",          "c3.gguf"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unlink(at(names[i]));
     return rmdir(folder);
 }
@@ -111,7 +138,7 @@ static int tear_down(void **state) {
 int main(void) {
     if (!freopen("/dev/null", "w", stderr)) return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(gives_the_same_bytes_back),
-                                       cmocka_unit_test(refuses_flipped_bits),
+                                       cmocka_unit_test(refuses_flipped_bits), cmocka_unit_test(calibrates),
                                        cmocka_unit_test(ends_cleanly_without_memory)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
