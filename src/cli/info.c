@@ -13,6 +13,10 @@
 static const pith_option options[] = {
     {.name = "tokens", .unit = "TEXT", .type = PITH_TEXT, .help = "print ids and pieces of this text's tokens"},
     {.name = "tokens-file", .unit = "FILE", .type = PITH_TEXT, .help = "the same for a file's text"},
+    {.name = "base",
+     .unit = "MODEL",
+     .type = PITH_TEXT,
+     .help = "model that a .pith is the difference to: lists its tensors, too"},
     {.name = "tokenizer", .unit = "FILE", .type = PITH_TEXT, .help = "llama2.c checkpoints: their tokenizer"},
 };
 
@@ -94,7 +98,9 @@ static pith_status tokens(command *c, const model_source *s, pith_error *err) {
 /* ---- files ---- */
 
 static pith_status model(command *c, const char *path, pith_error *err) {
-    model_options mo = {.tokenizer = pith_value_text(c->values, "tokenizer"), .context = &c->context};
+    model_options mo = {.tokenizer = pith_value_text(c->values, "tokenizer"),
+                        .base = pith_value_text(c->values, "base"),
+                        .context = &c->context};
     model_source *s = NULL;
     pith_status status = model_source_open(&s, path, &mo, err);
     if (status != PITH_OK) return status;
@@ -137,6 +143,21 @@ static pith_status other(command *c, pith_reader *r, pith_error *err) {
     return m->describe ? m->describe(r, c->result, err) : PITH_OK;
 }
 
+/* Says what the file is the difference to, if it is. */
+static pith_status report_base(command *c, pith_reader *r, bool *found, pith_error *err) {
+    pack_base_name b;
+    char hash[20];
+    pith_status s = pack_base_name_read(r, found, &b, err);
+    if (s != PITH_OK || !*found) return s;
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)b.hash);
+    if (!c->json)
+        command_print("difference to \"%s\" (hash %s)%s\n", b.name, hash,
+                      pith_value_given(c->values, "base") ? "" : "; --base lists its tensors, too");
+    json_t *name = json_string(b.name);
+    json_object_set_new(c->result, "base", json_pack("{s:o, s:s}", "name", name ? name : json_null(), "hash", hash));
+    return PITH_OK;
+}
+
 static pith_status run(command *c, pith_error *err) {
     const char *path = pith_operand(c->values, 0);
     pith_reader *r = NULL;
@@ -147,10 +168,12 @@ static pith_status run(command *c, pith_error *err) {
     if (n != sizeof head || memcmp(head, "\x89PITH", 5) != 0) return model(c, path, err);
     pith_status s = pith_reader_open(&r, path, &c->context, err);
     if (s != PITH_OK) return s;
-    bool packed_model = pith_reader_find(r, "META", "model") >= 0;
-    if (!packed_model) s = other(c, r, err);
+    bool packed_model = pith_reader_find(r, "META", "model") >= 0, based;
+    s = report_base(c, r, &based, err);
+    if (based && !pith_value_given(c->values, "base")) packed_model = false;
+    if (s == PITH_OK && !packed_model) s = other(c, r, err);
     pith_reader_close(r);
-    return packed_model ? model(c, path, err) : s;
+    return s == PITH_OK && packed_model ? model(c, path, err) : s;
 }
 
 const verb verb_info = {

@@ -36,6 +36,10 @@ static const pith_option options[] = {
      .unit = "FILE",
      .type = PITH_TEXT,
      .help = "keep it: GGUF, or llama.cpp's older form when FILE ends in .dat"},
+    {.name = "base",
+     .unit = "MODEL",
+     .type = PITH_TEXT,
+     .help = "write only the difference to this model (.pith), which unpacking needs again"},
     {.name = "tokenizer", .unit = "FILE", .type = PITH_TEXT, .help = "llama2.c checkpoints: their tokenizer"},
     {.name = "no-verify", .type = PITH_FLAG, .help = "do not read back and compare what was written"},
     {.name = "method", .unit = "NAME", .type = PITH_TEXT, .help = "pack by this method; pictures: the one that fits"},
@@ -68,7 +72,7 @@ static pith_status print_plan(command *c, const pack_plan *p, pith_error *err) {
 }
 
 static pith_status summarize(command *c, const model_source *in, const char *out, double seconds, pith_error *err) {
-    model_options mo = {.context = &c->context};
+    model_options mo = {.context = &c->context, .base = pith_value_text(c->values, "base")};
     model_source *s = NULL;
     double before = (double)in->file_bytes;
     if (strcmp(out, "-") == 0) return PITH_OK; /* standard output holds the file */
@@ -124,6 +128,7 @@ static pith_status pack_model(command *c, const char *in, const char *out, pith_
                       .rules = rules,
                       .rule_count = count,
                       .importance = importance_of,
+                      .base = pith_value_text(v, "base"),
                       .replace = c->force,
                       .verify = !pith_value_flag(v, "no-verify")};
     if (count > 256) return pith_fail(err, PITH_USAGE, "--tensor-type", -1, "expected at most 256 of them");
@@ -180,6 +185,8 @@ static pith_status pack_by_method(command *c, const char *in, const char *out, p
     pith_stats st = {0};
     double seconds = 0, started = clock_seconds();
     uint64_t memory = 0;
+    if (pith_value_given(c->values, "base"))
+        return pith_fail(err, PITH_USAGE, "--base", -1, "expected a model to pack, found pictures");
     if (name && !m) return pith_fail(err, PITH_USAGE, "--method", -1, "expected a method pith has, found \"%s\"", name);
     pith_status status = pith_source_open(&s, in, &c->context, err);
     if (status == PITH_OK && !m && !(m = method_for(s, err))) status = err->status;
@@ -232,7 +239,10 @@ const verb verb_pack = {
     .details =
         "IN is GGUF, safetensors, a HuggingFace folder, a llama2.c checkpoint, a .pith file, or - for standard input. Only matrices of\n"
         "floats change type; rows that do not divide into a type's blocks take the next type that fits (--dry-run says which).\n"
-        "In .pith files all tensors are entropy coded besides. What was written is read back and compared.",
+        "In .pith files all tensors are entropy coded besides. What was written is read back and compared.\n"
+        "With --base OLD a fine-tuned model or the next checkpoint becomes a small file that is exact beside OLD:\n"
+        "  pith pack new.safetensors --base old.safetensors -o step.pith\n"
+        "  pith unpack step.pith --base old.safetensors -o new.safetensors",
     .min_operands = 1,
     .max_operands = 1,
     .options = options,

@@ -24,6 +24,7 @@ static const pith_option options[] = {
      .unit = "FILE",
      .type = PITH_TEXT,
      .help = "pictures: model they were coded with; else one that comes with pith"},
+    {.name = "base", .unit = "MODEL", .type = PITH_TEXT, .help = "model that the file is the difference to"},
     {.name = "tokenizer", .unit = "FILE", .type = PITH_TEXT, .help = "llama2.c checkpoints: their tokenizer"},
 };
 
@@ -45,7 +46,9 @@ static pith_status by_method(command *c, const pith_method *m, pith_reader *r, c
 }
 
 static pith_status model(command *c, const char *in, const char *out, pith_error *err) {
-    model_options mo = {.tokenizer = pith_value_text(c->values, "tokenizer"), .context = &c->context};
+    model_options mo = {.tokenizer = pith_value_text(c->values, "tokenizer"),
+                        .base = pith_value_text(c->values, "base"),
+                        .context = &c->context};
     model_source *s = NULL;
     pith_status status = model_source_open(&s, in, &mo, err);
     if (status == PITH_OK && !c->dry_run) status = model_convert(out, s, c->force, &c->context, err);
@@ -64,6 +67,9 @@ static bool is_packed(const char *path) {
 static pith_status unpack(command *c, const char *in, const char *out, pith_error *err) {
     const pith_method *m = NULL;
     pith_reader *r = NULL;
+    if (pith_value_given(c->values, "base") && !is_packed(in))
+        return pith_fail(err, PITH_USAGE, "--base", -1, "expected a .pith file that was packed with a base, found %s",
+                         in);
     pith_status s = is_packed(in) ? pith_reader_open(&r, in, &c->context, err) : PITH_OK;
     if (s == PITH_OK && r) m = method_of(r);
     if (s == PITH_OK && m) s = by_method(c, m, r, out, err);

@@ -7,6 +7,10 @@
 
 #include <string.h>
 
+static const pith_option options[] = {
+    {.name = "base", .unit = "MODEL", .type = PITH_TEXT, .help = "model that the file is the difference to"},
+};
+
 static pith_status decode_all(const command *c, model_source *s, pith_error *err) {
     pith_status status = PITH_OK;
     for (size_t i = 0; i < s->count && status == PITH_OK; i++) {
@@ -20,12 +24,14 @@ static pith_status decode_all(const command *c, model_source *s, pith_error *err
 
 static pith_status run(command *c, pith_error *err) {
     const char *path = pith_operand(c->values, 0);
-    model_options mo = {.context = &c->context};
+    model_options mo = {.context = &c->context, .base = pith_value_text(c->values, "base")};
     pith_reader *r = NULL;
     model_source *s = NULL;
     pith_status status = pith_reader_open(&r, path, &c->context, err);
     if (status == PITH_OK) status = pith_reader_verify(r, &c->context, err);
     bool model = status == PITH_OK && pith_reader_find(r, "META", "model") >= 0;
+    if (status == PITH_OK && !model && mo.base)
+        status = pith_fail(err, PITH_USAGE, "--base", -1, "expected a packed model, found another kind of .pith");
     size_t sections = status == PITH_OK ? pith_reader_count(r) : 0;
     pith_reader_close(r);
     if (model) status = model_source_open(&s, path, &mo, err);
@@ -48,5 +54,7 @@ const verb verb_verify = {
     .example = "pith verify small.pith",
     .min_operands = 1,
     .max_operands = 1,
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
     .run = run,
 };

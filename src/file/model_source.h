@@ -46,6 +46,7 @@ struct model_source {
 
 typedef struct model_options {
     const char *tokenizer;       /* llama2.c: tokenizer file; NULL: the one tok*.bin beside it that fits */
+    const char *base;            /* .pith that holds the difference to another model: that model; NULL: none */
     const pith_context *context; /* NULL: defaults */
 } model_options;
 

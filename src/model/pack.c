@@ -92,6 +92,9 @@ pith_status pack_plan_make(pack_plan *p, model_source *s, const char *out, const
     p->unchanged = true;
     if (!p->gguf && !ends_with(out, ".pith") && strcmp(out, "-") != 0)
         return pith_fail(err, PITH_USAGE, out, -1, "expected an output ending in .gguf or .pith");
+    if (p->gguf && o->base)
+        return pith_fail(err, PITH_USAGE, "--base", -1,
+                         "expected an output ending in .pith: GGUF holds no differences");
     p->count = s->count;
     p->tensors = memory_zero(s->count, sizeof *p->tensors);
     p->types = memory_zero(s->count, sizeof *p->types);
@@ -123,6 +126,7 @@ typedef struct stream {
     const pack_plan *plan;
     model_source *source;
     const pack_options *options;
+    pack_base base; /* zeroed: none */
     uint64_t *hash; /* of each tensor, as it must come out of the file */
     model_sink *sink;
     pack_writer *writer;
@@ -214,6 +218,11 @@ static pith_status write_pith(stream *x, const char *out) {
                           .extras = p->extras,
                           .extra_count = p->extra_count};
     if (header && p->unchanged) what.header = header->bytes;
+    if (x->base.source) {
+        const char *slash = strrchr(x->options->base, '/');
+        what.base = &x->base;
+        what.base_name = slash && slash[1] ? slash + 1 : x->options->base;
+    }
     pith_context c = inner_context(x);
     pith_status s = pack_writer_open(&x->writer, out, x->options->replace, &what, &c, x->err);
     if (s == PITH_OK) s = put_all(x);
@@ -254,7 +263,7 @@ static pith_status check_tensor(stream *x, model_source *f, const char *out, siz
 
 static pith_status check_file(stream *x, const char *out) {
     pith_context c = inner_context(x);
-    model_options o = {.context = &c};
+    model_options o = {.context = &c, .base = x->options->base};
     model_source *f = NULL;
     pith_status s = model_source_open(&f, out, &o, x->err);
     if (s == PITH_OK && !x->plan->gguf) s = pack_check(f, &c, x->err);
@@ -278,8 +287,10 @@ pith_status pack_run(const pith_context *c, const pack_plan *p, model_source *s,
     if (!x.hash) return no_memory(err);
     for (size_t i = 0; i < s->count; i++) x.total += (double)model_tensor_bytes(&s->tensors[i]);
     if (verify) x.total *= 1.5;
-    pith_status st = p->gguf ? write_gguf(&x, out) : write_pith(&x, out);
+    pith_status st = o->base ? pack_base_open(&x.base, o->base, c, err) : PITH_OK;
+    if (st == PITH_OK) st = p->gguf ? write_gguf(&x, out) : write_pith(&x, out);
     if (st == PITH_OK && verify) st = check_file(&x, out);
+    pack_base_close(&x.base);
     memory_free(x.hash);
     return st;
 }

@@ -13,6 +13,7 @@ typedef struct pack_options {
     const char *type;         /* a format ("q4_k"), a mix ("q4_k_m") or "lossless"; NULL: lossless */
     const char *const *rules; /* "REGEX=FORMAT" */
     size_t rule_count;
+    const char *base; /* model whose difference is written (.pith only); NULL: none */
     bool replace, verify;
     /* Mean square of the inputs of a matrix, by GGUF name and columns; NULL function or result: none known. */
     const float *(*importance)(void *user, const char *canonical, int64_t cols);

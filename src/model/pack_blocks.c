@@ -1,9 +1,9 @@
 /* model/pack_blocks.c - block types in fewer bytes: slices of rows, each split into its fields (codes, scales, mins,
  * bytes of the halves) and those coded as planes.
  *
- * u8 1, then each slice of rows: u32 length, planes as code/planes.h writes them. u8 0: the bytes as they are. A slice
- * holds as many whole rows as 2^20 weights are, at least one. Slices go in parallel; a slice takes two bytes a weight
- * of memory meanwhile. */
+ * u8 2: as in the base. u8 1, then each slice of rows: u32 length, planes as code/planes.h writes them. u8 0: the bytes
+ * as they are. A slice holds as many whole rows as 2^20 weights are, at least one. Slices go in parallel; a slice takes
+ * two bytes a weight of memory meanwhile. */
 #include "model/pack_payload.h"
 
 #include "base/memory.h"
@@ -13,7 +13,7 @@
 
 #include <string.h>
 
-enum { SLICE_WEIGHTS = 1 << 20, SLICES_AT_ONCE = 16, RAW = 0, PLANES = 1 };
+enum { SLICE_WEIGHTS = 1 << 20, SLICES_AT_ONCE = 16, RAW, PLANES, BASE, WAYS };
 
 typedef struct slice {
     pith_bytes coded; /* encoding: owned */
@@ -146,6 +146,8 @@ pith_status pack_blocks_encode(const pith_context *c, const pack_item *item, pit
     pith_packed p = {0};
     size_t capacity = 0;
     *out = (pith_bytes){NULL, 0};
+    if (item->base.size && memcmp(item->base.data, item->bytes.data, item->bytes.size) == 0)
+        return append(out, &capacity, &(uint8_t){BASE}, 1, err);
     pith_status s = open_packed(&p, item, err);
     if (s == PITH_OK) s = append(out, &capacity, &(uint8_t){PLANES}, 1, err);
     if (s == PITH_OK && p.format->split) s = encode_planes(c, &p, out, &capacity, err);
@@ -157,6 +159,11 @@ pith_status pack_blocks_encode(const pith_context *c, const pack_item *item, pit
     pith_packed_release(&p);
     if (s != PITH_OK) memory_free(out->data);
     return s;
+}
+
+const char *pack_blocks_way(pith_bytes coded) {
+    static const char *const name[WAYS] = {"raw", "planes", "base"};
+    return coded.size && *coded.data < WAYS ? name[*coded.data] : "unknown";
 }
 
 /* ---- decoding ---- */
@@ -198,6 +205,10 @@ pith_status pack_blocks_decode(const pith_context *c, pith_bytes in, const pack_
     in.size--;
     if (way == RAW && in.size == item->bytes.size) {
         if (in.size) memcpy(item->bytes.data, in.data, in.size);
+        return PITH_OK;
+    }
+    if (way == BASE && !in.size && item->base.size == item->bytes.size) {
+        if (item->base.size) memcpy(item->bytes.data, item->base.data, item->base.size);
         return PITH_OK;
     }
     pith_packed p = {0};

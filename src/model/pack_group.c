@@ -41,7 +41,8 @@ static pith_status plain_make(plain_items *p, const pack_item *items, size_t cou
         p->item[p->count++] = (tensor_item){.type = t->type,
                                             .rank = items[i].piece->whole ? t->rank : 2,
                                             .shape = items[i].piece->whole ? t->shape : cut,
-                                            .bytes = items[i].bytes};
+                                            .bytes = items[i].bytes,
+                                            .base = items[i].base};
     }
     return PITH_OK;
 }
@@ -207,7 +208,7 @@ pith_status pack_group_list(pith_bytes in, const pack_item *items, size_t count,
     for (size_t i = 0; i < count && s == PITH_OK; i++) {
         if (plain(&items[i])) continue;
         s = take_sized(&in, &part, err);
-        if (s == PITH_OK) coding[i] = (pack_coding){part.size && *part.data ? "planes" : "raw", part.size};
+        if (s == PITH_OK) coding[i] = (pack_coding){pack_blocks_way(part), part.size};
     }
     return s;
 }

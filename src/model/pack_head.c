@@ -11,9 +11,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <zstd.h>
 
-enum { HALVES = 1, AS_HEADER = 2, FIXED = 28, LEAST_GROUP = 4096, LEVEL = 19 };
+enum { HALVES = 1, AS_HEADER = 2, FIXED = 28, LEAST_GROUP = 4096 };
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
 
@@ -200,40 +199,4 @@ pith_status pack_head_read(pack_head *h, pith_bytes bytes, model_source *s, pith
     for (uint64_t i = 0; st == PITH_OK && !h->as_header && i < tensors; i++) st = take_tensor(&in, s);
     if (st == PITH_OK && (s->count != tensors || in.left)) st = wrong(&in, "another number of tensors");
     return st;
-}
-
-/* ---- small sections ---- */
-
-pith_status pack_section_write(pith_writer *w, const char kind[4], const char *name, pith_bytes bytes,
-                               pith_error *err) {
-    size_t room = ZSTD_compressBound(bytes.size);
-    uint8_t *packed = memory_alloc(room);
-    if (!packed) return no_memory(err);
-    size_t n = ZSTD_compress(packed, room, bytes.data, bytes.size, LEVEL);
-    bool shorter = !ZSTD_isError(n) && n < bytes.size;
-    pith_section section = {.method = PACK_METHOD, .version = PACK_VERSION, .raw = bytes.size, .name = name};
-    memcpy(section.kind, kind, 4);
-    if (memcmp(kind, "FILE", 4) != 0) section.flags = PITH_SECTION_MUST_UNDERSTAND;
-    pith_status s = pith_writer_begin(w, &section, err);
-    if (s == PITH_OK) s = pith_writer_write(w, shorter ? packed : bytes.data, shorter ? n : bytes.size, err);
-    if (s == PITH_OK) s = pith_writer_end(w, err);
-    memory_free(packed);
-    return s;
-}
-
-pith_status pack_section_read(pith_reader *r, size_t i, pith_bytes *out, pith_error *err) {
-    const pith_section *section = pith_reader_section(r, i);
-    pith_bytes stored;
-    pith_status s = pith_reader_view(r, i, &stored, err);
-    if (s != PITH_OK) return s;
-    uint8_t *raw = memory_alloc((size_t)section->raw);
-    if (!raw) return no_memory(err);
-    if (section->raw == stored.size) memcpy(raw, stored.data, stored.size);
-    else if (ZSTD_decompress(raw, (size_t)section->raw, stored.data, stored.size) != section->raw) {
-        memory_free(raw);
-        return pith_fail(err, PITH_CORRUPT, section->name, (int64_t)section->offset,
-                         "expected a zstd frame of %llu bytes", (unsigned long long)section->raw);
-    }
-    *out = (pith_bytes){raw, (size_t)section->raw};
-    return PITH_OK;
 }

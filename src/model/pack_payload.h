@@ -1,7 +1,8 @@
 /* model/pack_payload.h - the payload of models in .pith, version 0: what pack_writer.c and pack_reader.c share.
  *
- * docs/format.md has it byte by byte. Sections: META "model", then TENS "0", "1" ... with the tensors' bytes in groups,
- * then FILE by name. META and FILE are zstd frames where that is shorter: raw and stored sizes then differ. */
+ * docs/format.md has it byte by byte. Sections: BASE "model" where it is the difference to another, META "model", then
+ * TENS "0", "1" ... with the tensors' bytes in groups, then FILE by name. META and FILE are zstd frames where that is
+ * shorter: raw and stored sizes then differ. */
 #ifndef MODEL_PACK_PAYLOAD_H
 #define MODEL_PACK_PAYLOAD_H
 
@@ -30,6 +31,17 @@ pith_status pack_head_write(const pack_head *h, const model_tensor *tensors, siz
 /* Fills head, s->meta, s->tensors and the extra MODEL_HEADER. h->meta and h->header are borrowed from s. */
 pith_status pack_head_read(pack_head *h, pith_bytes in, model_source *s, pith_error *err);
 
+/* ---- BASE ---- */
+
+typedef struct pack_base_name { /* what a file tells of its base */
+    uint64_t hash;              /* pack_base.h */
+    char name[256];             /* of its file, without folders: for people */
+} pack_base_name;
+
+pith_status pack_base_name_write(pith_writer *w, const pack_base_name *b, pith_error *err);
+/* *found false where the file is no difference. */
+pith_status pack_base_name_read(pith_reader *r, bool *found, pack_base_name *b, pith_error *err);
+
 /* ---- groups ---- */
 
 typedef struct pack_piece { /* rows [row, row + rows) of a tensor; a tensor cut in pieces counts as a matrix */
@@ -56,6 +68,7 @@ typedef struct pack_item { /* a piece and its bytes: to be coded, or to be fille
     const pith_tensor *layout;
     const pack_piece *piece;
     pith_bytes bytes;
+    pith_bytes base; /* the same piece of the base; empty: none */
 } pack_item;
 
 typedef struct pack_coding { /* for people */
@@ -73,13 +86,15 @@ pith_status pack_group_list(pith_bytes in, const pack_item *items, size_t count,
 
 /* Block types by planes (pack_blocks.c): slices of rows, each split into its fields, coded in parallel. */
 pith_status pack_blocks_encode(const pith_context *c, const pack_item *item, pith_bytes *out, pith_error *err);
+const char *pack_blocks_way(pith_bytes coded); /* for people */
 pith_status pack_blocks_decode(const pith_context *c, pith_bytes in, const pack_item *item, pith_error *err);
 
 /* ---- small sections ---- */
 
-/* A section that is a zstd frame if that is shorter. */
-pith_status pack_section_write(pith_writer *w, const char kind[4], const char *name, pith_bytes bytes, pith_error *err);
+/* A section that is a zstd frame if that is shorter. prefix: bytes it probably resembles, which the reader has, too. */
+pith_status pack_section_write(pith_writer *w, const char kind[4], const char *name, pith_bytes bytes,
+                               pith_bytes prefix, pith_error *err);
 /* The caller frees out->data. */
-pith_status pack_section_read(pith_reader *r, size_t i, pith_bytes *out, pith_error *err);
+pith_status pack_section_read(pith_reader *r, size_t i, pith_bytes prefix, pith_bytes *out, pith_error *err);
 
 #endif

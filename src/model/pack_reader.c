@@ -6,6 +6,7 @@
 #include "model/pack_reader.h"
 
 #include "base/memory.h"
+#include "model/pack_base.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@ typedef struct packed_file {
     pith_reader *file;
     const pith_context *context;
     pack_head head;
+    pack_base base; /* zeroed where the file is no difference */
     pack_groups groups;
     size_t *section;   /* of each group */
     size_t *first;     /* group of a tensor's first piece */
@@ -49,14 +51,17 @@ static pith_status read_group(model_source *s, size_t g, pith_error *err) {
     pith_bytes stored;
     pith_buffer *map;
     uint64_t offset;
+    pack_base_rows base;
     for (size_t k = 0; k < count; k++) {
         const pack_piece *p = &f->groups.piece[first + k];
         const pith_tensor *t = &s->tensors[p->tensor].layout;
         uint8_t *data = f->held[p->tensor].data;
-        f->item[k] = (pack_item){t, p, {data + p->row * t->row_bytes, (size_t)pack_piece_bytes(p, s->tensors)}};
+        f->item[k] = (pack_item){t, p, {data + p->row * t->row_bytes, (size_t)pack_piece_bytes(p, s->tensors)}, {0}};
     }
-    pith_status st = pith_reader_view(f->file, f->section[g], &stored, err);
+    pith_status st = pack_base_load(&f->base, s->tensors, f->item, count, &base, err);
+    if (st == PITH_OK) st = pith_reader_view(f->file, f->section[g], &stored, err);
     if (st == PITH_OK) st = pack_group_decode(f->context, stored, f->item, count, err);
+    pack_base_unload(&base);
     if (st == PITH_OK) st = pith_reader_buffer(f->file, f->section[g], &map, &offset, err);
     if (st != PITH_OK) return st;
     pith_buffer_forget(map, stored.data, stored.size);
@@ -111,8 +116,29 @@ static void packed_close(model_source *s) {
     memory_free(f->section);
     memory_free(f->first);
     pack_groups_free(&f->groups);
+    pack_base_close(&f->base);
     pith_reader_close(f->file);
     memory_free(f);
+}
+
+static pith_status open_base(model_source *s, packed_file *f, const char *path, pith_error *err) {
+    pack_base_name b;
+    bool found;
+    pith_status st = pack_base_name_read(f->file, &found, &b, err);
+    if (st != PITH_OK) return st;
+    if (!found && path)
+        return pith_fail(err, PITH_USAGE, "--base", -1, "expected none: %s was packed without a base", s->path);
+    if (!found) return PITH_OK;
+    if (!path)
+        return pith_fail(err, PITH_NOT_FOUND, s->path, -1,
+                         "this is the difference to a model: expected --base with \"%s\" (hash %016llx)", b.name,
+                         (unsigned long long)b.hash);
+    st = pack_base_open(&f->base, path, f->context, err);
+    if (st == PITH_OK && f->base.hash != b.hash)
+        st = pith_fail(err, PITH_MISMATCH, path, -1,
+                       "expected the base \"%s\" (hash %016llx), found a model of hash %016llx", b.name,
+                       (unsigned long long)b.hash, (unsigned long long)f->base.hash);
+    return st;
 }
 
 static pith_status read_head(model_source *s, packed_file *f, pith_error *err) {
@@ -123,7 +149,7 @@ static pith_status read_head(model_source *s, packed_file *f, pith_error *err) {
     if (pith_reader_section(f->file, (size_t)at)->version != PACK_VERSION)
         return pith_fail(err, PITH_UNSUPPORTED, s->path, -1, "expected version %d of packed models, found %u",
                          PACK_VERSION, pith_reader_section(f->file, (size_t)at)->version);
-    pith_status st = pack_section_read(f->file, (size_t)at, &bytes, err);
+    pith_status st = pack_section_read(f->file, (size_t)at, f->base.head, &bytes, err);
     if (st != PITH_OK) return st;
     st = pack_head_read(&f->head, bytes, s, err);
     memory_free(bytes.data);
@@ -147,9 +173,10 @@ static pith_status read_sections(model_source *s, packed_file *f, pith_error *er
             f->section[groups++] = i;
         } else if (memcmp(x->kind, "FILE", 4) == 0) {
             pith_bytes bytes;
-            st = pack_section_read(f->file, i, &bytes, err);
+            st = pack_section_read(f->file, i, pack_base_extra(&f->base, x->name), &bytes, err);
             if (st == PITH_OK) st = model_source_add_extra(s, x->name, bytes, err);
-        } else if (memcmp(x->kind, "META", 4) != 0 && x->flags & PITH_SECTION_MUST_UNDERSTAND)
+        } else if (memcmp(x->kind, "META", 4) != 0 && memcmp(x->kind, "BASE", 4) != 0 &&
+                   x->flags & PITH_SECTION_MUST_UNDERSTAND)
             return pith_fail(err, PITH_UNSUPPORTED, s->path, (int64_t)x->offset,
                              "section \"%s\" must be understood, but is of an unknown kind", x->name);
     }
@@ -191,6 +218,7 @@ static pith_status packed_open(model_source *s, const char *path, const model_op
     f->context = options->context;
     for (int k = 0; k < KEPT; k++) f->kept[k] = SIZE_MAX;
     pith_status st = pith_reader_open(&f->file, path, options->context, err);
+    if (st == PITH_OK) st = open_base(s, f, options->base, err);
     if (st == PITH_OK) st = read_head(s, f, err);
     if (st == PITH_OK) st = read_sections(s, f, err);
     if (st == PITH_OK) st = check_groups(s, f, err);
@@ -217,7 +245,8 @@ pith_status pack_codings(model_source *s, pack_coding *coding, pith_error *err) 
         pith_bytes stored;
         for (size_t k = 0; k < count; k++) {
             const pack_piece *p = &f->groups.piece[first + k];
-            f->item[k] = (pack_item){&s->tensors[p->tensor].layout, p, {NULL, (size_t)pack_piece_bytes(p, s->tensors)}};
+            f->item[k] =
+                (pack_item){&s->tensors[p->tensor].layout, p, {NULL, (size_t)pack_piece_bytes(p, s->tensors)}, {0}};
         }
         st = pith_reader_view(f->file, f->section[g], &stored, err);
         if (st == PITH_OK) st = pack_group_list(stored, f->item, count, some, err);

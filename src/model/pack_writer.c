@@ -18,6 +18,18 @@ struct pack_writer {
     size_t next, group; /* tensor and group to come */
 };
 
+static const pack_base *base_of(const pack_writer *w) {
+    static const pack_base none;
+    return w->what->base ? w->what->base : &none;
+}
+
+static pith_status write_base(pack_writer *w, pith_error *err) {
+    if (!w->what->base) return PITH_OK;
+    pack_base_name b = {.hash = w->what->base->hash};
+    snprintf(b.name, sizeof b.name, "%s", w->what->base_name);
+    return pack_base_name_write(w->file, &b, err);
+}
+
 static pith_status write_head(pack_writer *w, pith_error *err) {
     const pack_contents *what = w->what;
     pack_head h = {.rope_halves = what->rope_halves,
@@ -30,7 +42,7 @@ static pith_status write_head(pack_writer *w, pith_error *err) {
     pith_bytes bytes;
     pith_status s = pack_head_write(&h, what->tensors, what->count, &bytes, err);
     if (s != PITH_OK) return s;
-    s = pack_section_write(w->file, "META", "model", bytes, err);
+    s = pack_section_write(w->file, "META", "model", bytes, base_of(w)->head, err);
     memory_free(bytes.data);
     return s;
 }
@@ -46,6 +58,7 @@ pith_status pack_writer_open(pack_writer **out, const char *path, bool replace, 
     w->held = memory_zero(what->count, sizeof *w->held);
     if (s == PITH_OK && (!w->item || !w->held)) s = pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
     if (s == PITH_OK) s = pith_writer_open(&w->file, path, replace, err);
+    if (s == PITH_OK) s = write_base(w, err);
     if (s == PITH_OK) s = write_head(w, err);
     if (s == PITH_OK) *out = w;
     else pack_writer_abort(w);
@@ -76,7 +89,10 @@ static pith_status write_group(pack_writer *w, pith_error *err) {
                                  .bytes = {(uint8_t *)t->data + p->row * t->row_bytes, (size_t)bytes}};
         section.raw += bytes;
     }
-    pith_status s = pack_group_encode(w->context, w->item, count, &coded, err);
+    pack_base_rows base;
+    pith_status s = pack_base_load(base_of(w), w->what->tensors, w->item, count, &base, err);
+    if (s == PITH_OK) s = pack_group_encode(w->context, w->item, count, &coded, err);
+    pack_base_unload(&base);
     if (s != PITH_OK) return s;
     s = pith_writer_begin(w->file, &section, err);
     if (s == PITH_OK) s = pith_writer_write(w->file, coded.data, coded.size, err);
@@ -106,12 +122,15 @@ pith_status pack_writer_put(pack_writer *w, size_t i, const pith_tensor *t, pith
     return s;
 }
 
+static pith_status write_file(pack_writer *w, const model_extra *e, pith_error *err) {
+    return pack_section_write(w->file, "FILE", e->name, e->bytes, pack_base_extra(base_of(w), e->name), err);
+}
+
 pith_status pack_writer_commit(pack_writer *w, pith_error *err) {
     pith_status s = PITH_OK;
     assert(w->next == w->what->count);
     for (size_t i = 0; i < w->what->extra_count && s == PITH_OK; i++)
-        if (strcmp(w->what->extras[i].name, MODEL_HEADER) != 0)
-            s = pack_section_write(w->file, "FILE", w->what->extras[i].name, w->what->extras[i].bytes, err);
+        if (strcmp(w->what->extras[i].name, MODEL_HEADER) != 0) s = write_file(w, &w->what->extras[i], err);
     if (s == PITH_OK) {
         s = pith_writer_commit(w->file, err);
         w->file = NULL;

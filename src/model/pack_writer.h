@@ -4,7 +4,7 @@
 #ifndef MODEL_PACK_WRITER_H
 #define MODEL_PACK_WRITER_H
 
-#include "file/model_source.h"
+#include "model/pack_base.h"
 
 typedef struct pack_contents { /* must outlive the writer */
     const char *origin;        /* format of the source */
@@ -15,6 +15,8 @@ typedef struct pack_contents { /* must outlive the writer */
     size_t count;
     const model_extra *extras; /* MODEL_HEADER among them is passed over */
     size_t extra_count;
+    const pack_base *base; /* what is written is the difference to it; NULL: none */
+    const char *base_name; /* for people */
 } pack_contents;
 
 typedef struct pack_writer pack_writer;

@@ -26,13 +26,16 @@ static int call(const char *const *words) {
 }
 #define CALL(...) call((const char *const[]){"pith", __VA_ARGS__, "-q", NULL})
 
-static void write_model(const char *path) {
+/* step: a checkpoint some steps on, weights a little different */
+static void write_model(const char *path, int step) {
     static float w[64 * 96];
     safetensors_entry e[2] = {{.name = "a.weight"}, {.name = "b"}};
     uint64_t bytes;
     pith_bytes header;
     safetensors_writer *out;
-    for (int i = 0; i < 64 * 96; i++) w[i] = (float)((i * 7919) % 1013 - 506) / 4096;
+    for (int i = 0; i < 64 * 96; i++)
+        w[i] = (float)((i * 7919) % 1013 - 506) / 4096 * (1 + (float)(i * 2654435761u >> 16) / 65536) +
+               (float)(step * (i * 31 % 17 - 8)) / 65536;
     assert_int_equal(pith_tensor_layout(&e[0].layout, PITH_F32, 2, (int64_t[]){64, 96}, &bytes, NULL), PITH_OK);
     assert_int_equal(pith_tensor_layout(&e[1].layout, PITH_F32, 1, (int64_t[]){5}, &bytes, NULL), PITH_OK);
     assert_int_equal(safetensors_header(e, 2, "{\"k\":\"v\"}", &header, NULL), PITH_OK);
@@ -107,6 +110,53 @@ static void calibrates(void **state) {
     assert_int_not_equal(access(at("c4.gguf"), F_OK), 0);
 }
 
+static size_t size_of(const char *path) {
+    static uint8_t bytes[1 << 16];
+    return slurp(path, bytes, sizeof bytes);
+}
+
+static void packs_the_difference_to_a_base(void **state) {
+    (void)state;
+    static uint8_t a[1 << 16], b[1 << 16];
+    assert_int_equal(CALL("pack", at("next.safetensors"), "-o", at("f.pith"), "--force"), 0);
+    assert_int_equal(CALL("pack", at("next.safetensors"), "--base", at("m.safetensors"), "-o", at("d.pith"), "--force"),
+                     0);
+    assert_true(4 * size_of(at("d.pith")) < 3 * size_of(at("f.pith")));
+    assert_int_equal(CALL("unpack", at("d.pith"), "--base", at("m.safetensors"), "-o", at("x.safetensors"), "--force"),
+                     0);
+    size_t n = slurp(at("next.safetensors"), a, sizeof a);
+    assert_int_equal(slurp(at("x.safetensors"), b, sizeof b), n);
+    assert_memory_equal(a, b, n);
+    unlink(at("x.safetensors"));
+    /* a lossless .pith of the base is as good as the base */
+    assert_int_equal(CALL("pack", at("m.safetensors"), "-o", at("m.pith"), "--force"), 0);
+    assert_int_equal(CALL("verify", at("d.pith"), "--base", at("m.pith")), 0);
+    /* no base, another model, one too many */
+    assert_int_equal(CALL("info", at("d.pith"), "--json"), 0);
+    assert_int_equal(CALL("verify", at("d.pith")), 1);
+    assert_int_equal(CALL("unpack", at("d.pith"), "-o", at("x.safetensors")), 1);
+    assert_int_equal(CALL("unpack", at("d.pith"), "-o", at("x.safetensors"), "--base", at("next.safetensors")), 1);
+    assert_int_equal(CALL("verify", at("m.pith"), "--base", at("m.pith")), 2);
+    assert_int_equal(CALL("pack", at("next.safetensors"), "--base", at("m.pith"), "-o", at("x.gguf")), 2);
+    assert_int_not_equal(access(at("x.safetensors"), F_OK), 0);
+}
+
+static void packs_equal_models_into_nothing(void **state) {
+    (void)state;
+    static const char *const types[] = {"q4_0", "bf16"};
+    assert_int_equal(CALL("pack", at("m.safetensors"), "--base", at("m.safetensors"), "-o", at("d.pith"), "--force"),
+                     0);
+    assert_true(size_of(at("d.pith")) < 1024);
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(CALL("pack", at("m.safetensors"), "-o", at("m.gguf"), "--type", types[k], "--force"), 0);
+        assert_int_equal(CALL("pack", at("m.gguf"), "--base", at("m.gguf"), "-o", at("d.pith"), "--force"), 0);
+        assert_true(size_of(at("d.pith")) < 1024);
+        assert_int_equal(CALL("pack", at("next.safetensors"), "-o", at("next.gguf"), "--type", types[k], "--force"), 0);
+        assert_int_equal(CALL("pack", at("next.gguf"), "--base", at("m.gguf"), "-o", at("d.pith"), "--force"), 0);
+        assert_int_equal(CALL("verify", at("d.pith"), "--base", at("m.gguf")), 0);
+    }
+}
+
 static void ends_cleanly_without_memory(void **state) {
     (void)state;
     for (int64_t n = 1; n < 4000; n += n < 60 ? 1 : 29) {
@@ -116,21 +166,31 @@ static void ends_cleanly_without_memory(void **state) {
         if (code != 0 && code != 1) fail_msg("pack, allocation %d: exit code %d", (int)n, code);
         if (code == 0) break;
     }
+    for (int64_t n = 1; n < 4000; n += n < 120 ? 1 : 29) {
+        memory_fail_at(n);
+        int code = CALL("pack", at("next.safetensors"), "--base", at("m.safetensors"), "-o", at("f.pith"), "--force",
+                        "--threads", "1");
+        memory_fail_at(0);
+        if (code != 0 && code != 1) fail_msg("pack --base, allocation %d: exit code %d", (int)n, code);
+        if (code == 0) break;
+    }
 }
 
 static int set_up(void **state) {
     (void)state;
     strcpy(folder, "/tmp/pith-pack-XXXXXX");
     if (!mkdtemp(folder)) return -1;
-    write_model(at("m.safetensors"));
+    write_model(at("m.safetensors"), 0);
+    write_model(at("next.safetensors"), 1);
     return 0;
 }
 
 static int tear_down(void **state) {
     (void)state;
-    static const char *const names[] = {"m.safetensors", "m.pith",        "back.safetensors", "q.pith",
-                                        "x.pith",        "x.safetensors", "f.pith",           "text",
-                                        "i.gguf",        "c1.gguf",       "c2.gguf",          "c3.gguf"};
+    static const char *const names[] = {"m.safetensors",    "m.pith",        "back.safetensors", "q.pith",
+                                        "x.pith",           "x.safetensors", "f.pith",           "text",
+                                        "i.gguf",           "c1.gguf",       "c2.gguf",          "c3.gguf",
+                                        "next.safetensors", "d.pith",        "m.gguf",           "next.gguf"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) unlink(at(names[i]));
     return rmdir(folder);
 }
@@ -138,7 +198,10 @@ static int tear_down(void **state) {
 int main(void) {
     if (!freopen("/dev/null", "w", stderr)) return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(gives_the_same_bytes_back),
-                                       cmocka_unit_test(refuses_flipped_bits), cmocka_unit_test(calibrates),
+                                       cmocka_unit_test(refuses_flipped_bits),
+                                       cmocka_unit_test(calibrates),
+                                       cmocka_unit_test(packs_the_difference_to_a_base),
+                                       cmocka_unit_test(packs_equal_models_into_nothing),
                                        cmocka_unit_test(ends_cleanly_without_memory)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
