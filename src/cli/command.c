@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/parallel.h"
+#include "file/json.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -109,9 +110,12 @@ static pith_status run_verb(const verb *v, command *c, pith_error *err) {
     log_set_level(c->quiet ? LOG_QUIET : LOG_NORMAL);
     c->result = json_object();
     if (!c->result) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+    uint64_t refusals = json_refusals();
     progress_begin(&c->bar, v->name);
     s = v->run(c, err);
     progress_end(&c->bar);
+    if (s == PITH_OK && c->json && json_refusals() != refusals)
+        s = pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory for the JSON");
     if (s == PITH_OK && c->json) {
         if (json_dumpf(c->result, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) != 0) output_failed = true;
         putchar('\n');
@@ -151,7 +155,7 @@ static int call_verb(const verb *v, int argc, char **argv) {
 
 int command_main(int argc, char **argv) {
     output_failed = false;
-    json_set_alloc_funcs(memory_alloc, memory_free);
+    memory_adopt_jansson();
     const char *name = argc > 1 ? argv[1] : "--help";
     if (strcmp(name, "--version") == 0) {
         print_version();

@@ -6,6 +6,7 @@
 #ifndef FILE_CONTAINER_H
 #define FILE_CONTAINER_H
 
+#include "file/output.h"
 #include "tensor/tensor.h"
 
 enum { PITH_CONTAINER_MAJOR = 1, PITH_CONTAINER_MINOR = 0, PITH_SECTION_MUST_UNDERSTAND = 1 };
@@ -28,7 +29,8 @@ pith_status pith_writer_write(pith_writer *w, const void *p, size_t n, pith_erro
 pith_status pith_writer_end(pith_writer *w, pith_error *err);
 pith_status pith_writer_commit(pith_writer *w,
                                pith_error *err); /* index, fsync, rename, fsync folder; frees w always */
-void pith_writer_abort(pith_writer *w);          /* unlinks, frees; safe on NULL */
+pith_status pith_writer_commit_checked(pith_writer *w, const output_check *check, pith_error *err); /* see output.h */
+void pith_writer_abort(pith_writer *w); /* unlinks, frees; safe on NULL */
 
 typedef struct pith_reader pith_reader;
 pith_status pith_reader_open(pith_reader **r, const char *path, const pith_context *c,

@@ -109,7 +109,7 @@ pith_status pith_writer_end(pith_writer *w, pith_error *err) {
     return PITH_OK;
 }
 
-pith_status pith_writer_commit(pith_writer *w, pith_error *err) {
+pith_status pith_writer_commit_checked(pith_writer *w, const output_check *check, pith_error *err) {
     assert(!w->open_section);
     pith_status s = pad(w, err);
     uint64_t at = output_position(w->out), hash = hash_bytes(w->index, w->index_size);
@@ -121,11 +121,13 @@ pith_status pith_writer_commit(pith_writer *w, pith_error *err) {
     if (s == PITH_OK) s = output_write(w->out, frame, FRAME, err);
     put_frame(frame, "", size, at, w->index_size, hash, 0);
     if (s == PITH_OK && !w->stream) s = output_write_at(w->out, 0, frame, FRAME, err);
-    if (s == PITH_OK) s = output_commit(w->out, err);
+    if (s == PITH_OK) s = output_commit_checked(w->out, check, err);
     else output_abort(w->out);
     free_writer(w);
     return s;
 }
+
+pith_status pith_writer_commit(pith_writer *w, pith_error *err) { return pith_writer_commit_checked(w, NULL, err); }
 
 void pith_writer_abort(pith_writer *w) {
     if (!w) return;

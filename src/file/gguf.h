@@ -3,6 +3,7 @@
 #define FILE_GGUF_H
 
 #include "file/meta.h"
+#include "file/output.h"
 #include "tensor/tensor.h"
 
 typedef struct gguf_tensor {
@@ -38,6 +39,7 @@ pith_status gguf_writer_declare(gguf_writer *w, const char *name, const pith_ten
 pith_status gguf_writer_write(gguf_writer *w, const void *bytes, size_t size, pith_error *err);
 /* PITH_USAGE unless exactly the declared bytes were written; frees w always. */
 pith_status gguf_writer_commit(gguf_writer *w, pith_error *err);
-void gguf_writer_abort(gguf_writer *w); /* safe on NULL */
+pith_status gguf_writer_commit_checked(gguf_writer *w, const output_check *check, pith_error *err); /* see output.h */
+void gguf_writer_abort(gguf_writer *w);                                                             /* safe on NULL */
 
 #endif

@@ -174,17 +174,19 @@ static void writer_free(gguf_writer *w) {
     memory_free(w);
 }
 
-pith_status gguf_writer_commit(gguf_writer *w, pith_error *err) {
+pith_status gguf_writer_commit_checked(gguf_writer *w, const output_check *check, pith_error *err) {
     pith_status s = w->head_done ? PITH_OK : write_head(w, err);
     if (s == PITH_OK && w->current < w->count)
         s = pith_fail(err, PITH_USAGE, w->path, -1, "less tensor data than declared");
     if (s == PITH_OK) {
-        s = output_commit(w->out, err);
+        s = output_commit_checked(w->out, check, err);
         w->out = NULL;
     }
     gguf_writer_abort(w);
     return s;
 }
+
+pith_status gguf_writer_commit(gguf_writer *w, pith_error *err) { return gguf_writer_commit_checked(w, NULL, err); }
 
 void gguf_writer_abort(gguf_writer *w) {
     if (!w) return;

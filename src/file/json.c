@@ -6,11 +6,11 @@
 #include <pthread.h>
 
 /* jansson calls a lack of memory in a string a syntax error; this knows better. */
-static _Thread_local bool refused;
+static _Thread_local uint64_t refused;
 
 static void *allocate(size_t size) {
     void *p = memory_alloc(size);
-    refused |= p == NULL;
+    refused += p == NULL;
     return p;
 }
 
@@ -21,13 +21,15 @@ void memory_adopt_jansson(void) {
     pthread_once(&once, adopt);
 }
 
+uint64_t json_refusals(void) { return refused; }
+
 pith_status json_parse(json_t **out, const void *bytes, size_t size, const char *where, pith_error *err) {
     json_error_t e;
     memory_adopt_jansson();
-    refused = false;
+    uint64_t before = refused;
     *out = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &e);
     if (*out) return PITH_OK;
-    if (refused || json_error_code(&e) == json_error_out_of_memory)
+    if (refused != before || json_error_code(&e) == json_error_out_of_memory)
         return pith_fail(err, PITH_NO_MEMORY, where, -1, "out of memory");
     return pith_fail(err, PITH_CORRUPT, where, e.position, "expected JSON, found in line %d: %s", e.line, e.text);
 }

@@ -14,6 +14,10 @@ pith_status json_parse(json_t **out, const void *bytes, size_t size, const char 
 char *json_print(const json_t *value, int indent);
 void memory_adopt_jansson(void); /* idempotent; the two above call it. To be called before building values by hand */
 
+/* Allocations jansson was refused in this thread so far. Its functions do not all say so: who builds a value by hand
+ * compares before and after. */
+uint64_t json_refusals(void);
+
 /* Members of an object; the fallback when `object` is NULL, the member is absent, null or of another kind. */
 const char *json_get_text(const json_t *object, const char *key, const char *fallback);
 int64_t json_get_int(const json_t *object, const char *key, int64_t fallback);

@@ -84,12 +84,12 @@ pith_status model_sink_put(model_sink *k, size_t i, const pith_tensor *t, pith_e
     return put_gguf(k, p, t, err);
 }
 
-pith_status model_sink_commit(model_sink *k, pith_error *err) {
+pith_status model_sink_commit(model_sink *k, const output_check *check, pith_error *err) {
     pith_status st = PITH_OK;
     if (k->next != k->source->count)
         st = pith_fail(err, PITH_USAGE, k->path, -1, "expected %zu tensors, was given %zu", k->source->count, k->next);
     if (st == PITH_OK && k->gguf) {
-        st = gguf_writer_commit(k->gguf, err);
+        st = gguf_writer_commit_checked(k->gguf, check, err);
         k->gguf = NULL;
     }
     if (st == PITH_OK && k->plain) {
@@ -129,7 +129,7 @@ pith_status model_sink_copy(const char *path, model_source *s, const model_sink_
         pith_tensor_release(&t);
         done += (double)model_tensor_bytes(&s->tensors[i]);
     }
-    if (st == PITH_OK) return model_sink_commit(k, err);
+    if (st == PITH_OK) return model_sink_commit(k, NULL, err);
     model_sink_abort(k);
     return st;
 }

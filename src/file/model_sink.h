@@ -7,6 +7,7 @@
 #define FILE_MODEL_SINK_H
 
 #include "file/model_source.h"
+#include "file/output.h"
 
 typedef struct model_sink_options {
     bool replace;
@@ -36,8 +37,9 @@ pith_status model_sink_open(model_sink **k, const char *path, model_source *s, c
 /* Tensor i (0, 1, 2 ... in turn). GGUF: in canonical orientation, of the type announced. Else: as model_source_load
  * gives it; block types are written as f32. */
 pith_status model_sink_put(model_sink *k, size_t i, const pith_tensor *t, pith_error *err);
-pith_status model_sink_commit(model_sink *k, pith_error *err); /* frees k always */
-void model_sink_abort(model_sink *k);                          /* safe on NULL */
+/* Frees k always. check: see output.h; of GGUF files alone. */
+pith_status model_sink_commit(model_sink *k, const output_check *check, pith_error *err);
+void model_sink_abort(model_sink *k); /* safe on NULL */
 
 /* Everything at once, tensors as they are: unpack. Types in *o must be NULL. */
 pith_status model_sink_copy(const char *path, model_source *s, const model_sink_options *o, const pith_context *c,

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +18,20 @@ struct output {
     uint64_t position;
     char *path, *temporary;
 };
+
+static atomic_llong steps, fail_at; /* fail_at 0: never */
+
+void output_fail_at(int64_t n) {
+    atomic_store(&steps, 0);
+    atomic_store(&fail_at, n);
+}
+
+static bool disk_full(void) {
+    long long n = atomic_fetch_add(&steps, 1) + 1, at = atomic_load(&fail_at);
+    if (at == 0 || n < at) return false;
+    errno = ENOSPC;
+    return true;
+}
 
 static void discard(output *o) {
     if (o->fd >= 0 && !o->stream) close(o->fd);
@@ -58,7 +73,8 @@ pith_status output_open(output **out, const char *path, bool replace, pith_error
         bool special = is_special(path);
         if (special) snprintf(o->temporary, room, "%s", path);
         else snprintf(o->temporary, room, "%s.tmp-%ld", path, (long)getpid());
-        o->fd = open(o->temporary, special ? O_WRONLY | O_CLOEXEC : O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+        int how = special ? O_WRONLY | O_CLOEXEC : O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC;
+        o->fd = disk_full() ? -1 : open(o->temporary, how, 0666);
         if (o->fd < 0) s = pith_fail_errno(err, path, errno, "cannot create");
     }
     if (s == PITH_OK) *out = o;
@@ -69,7 +85,7 @@ pith_status output_open(output **out, const char *path, bool replace, pith_error
 pith_status output_write(output *o, const void *data, size_t size, pith_error *err) {
     const uint8_t *p = data;
     while (size) {
-        ssize_t n = write(o->fd, p, size);
+        ssize_t n = disk_full() ? -1 : write(o->fd, p, size);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return pith_fail_errno(err, o->path, n < 0 ? errno : EIO, "cannot write");
         p += n, size -= (size_t)n, o->position += (uint64_t)n;
@@ -80,7 +96,7 @@ pith_status output_write(output *o, const void *data, size_t size, pith_error *e
 pith_status output_write_at(output *o, uint64_t offset, const void *data, size_t size, pith_error *err) {
     const uint8_t *p = data;
     while (size) {
-        ssize_t n = pwrite(o->fd, p, size, (off_t)offset);
+        ssize_t n = disk_full() ? -1 : pwrite(o->fd, p, size, (off_t)offset);
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return pith_fail_errno(err, o->path, n < 0 ? errno : EIO, "cannot write");
         p += n, size -= (size_t)n, offset += (uint64_t)n;
@@ -102,14 +118,15 @@ static void sync_folder(const char *path) {
     memory_free(copy);
 }
 
-pith_status output_commit(output *o, pith_error *err) {
+pith_status output_commit_checked(output *o, const output_check *check, pith_error *err) {
     pith_status s = PITH_OK;
     if (!o->stream && strcmp(o->path, o->temporary) != 0) {
         int fd = o->fd;
         o->fd = -1;
-        if (fsync(fd) != 0) s = pith_fail_errno(err, o->path, errno, "cannot finish writing");
+        if (disk_full() || fsync(fd) != 0) s = pith_fail_errno(err, o->path, errno, "cannot finish writing");
         if (close(fd) != 0 && s == PITH_OK) s = pith_fail_errno(err, o->path, errno, "cannot finish writing");
-        if (s == PITH_OK && rename(o->temporary, o->path) != 0)
+        if (s == PITH_OK && check && check->run) s = check->run(check->user, o->temporary, err);
+        if (s == PITH_OK && (disk_full() || rename(o->temporary, o->path) != 0))
             s = pith_fail_errno(err, o->path, errno, "cannot rename into place");
         if (s == PITH_OK) sync_folder(o->path);
         else unlink(o->temporary);
@@ -117,6 +134,8 @@ pith_status output_commit(output *o, pith_error *err) {
     discard(o);
     return s;
 }
+
+pith_status output_commit(output *o, pith_error *err) { return output_commit_checked(o, NULL, err); }
 
 void output_abort(output *o) {
     if (!o) return;

@@ -2,8 +2,8 @@
 #include "file/safetensors.h"
 
 #include "base/memory.h"
+#include "file/json.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,12 +113,11 @@ pith_status safetensors_parse(safetensors *s, const char *where, pith_bytes head
                               pith_error *err) {
     s->header = header;
     s->data_size = data_size;
-    json_error_t e;
-    json_t *root = json_loadb((const char *)header.data, header.size, JSON_REJECT_DUPLICATES, &e);
-    pith_status status =
-        root ? read_object(s, where, root, err)
-             : pith_fail(err, json_error_code(&e) == json_error_out_of_memory ? PITH_NO_MEMORY : PITH_CORRUPT, where,
-                         LENGTH + (int64_t)e.position, "the header is not JSON: %s", e.text);
+    pith_error own = {0};
+    json_t *root;
+    pith_status status = json_parse(&root, header.data, header.size, where, &own);
+    if (status == PITH_OK) status = read_object(s, where, root, err);
+    else pith_fail(err, status, where, own.offset < 0 ? -1 : LENGTH + own.offset, "the header: %s", own.text);
     json_decref(root);
     if (status != PITH_OK) safetensors_close(s);
     return status;

@@ -2,9 +2,9 @@
 #include "file/safetensors.h"
 
 #include "base/memory.h"
+#include "file/json.h"
 #include "file/output.h"
 
-#include <jansson.h>
 #include <string.h>
 
 struct safetensors_writer {
@@ -41,8 +41,9 @@ pith_status safetensors_header(safetensors_entry *entries, size_t count, const c
         if (!pith_types[entries[i].layout.type].safetensors)
             return pith_fail(err, PITH_UNSUPPORTED, entries[i].name, -1, "safetensors cannot hold type %s",
                              pith_types[entries[i].layout.type].name);
+    uint64_t refusals = json_refusals();
     json_t *root = header_json(entries, count, metadata);
-    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    char *text = root && json_refusals() == refusals ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     size_t n = text ? strlen(text) : 0, padded = (n + 7) / 8 * 8;
     out->data = text ? memory_alloc(padded) : NULL;

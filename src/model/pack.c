@@ -11,7 +11,6 @@
 
 #include <string.h>
 #include <strings.h>
-#include <unistd.h>
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
 
@@ -126,8 +125,9 @@ typedef struct stream {
     const pack_plan *plan;
     model_source *source;
     const pack_options *options;
-    pack_base base; /* zeroed: none */
-    uint64_t *hash; /* of each tensor, as it must come out of the file */
+    const char *out; /* for error texts */
+    pack_base base;  /* zeroed: none */
+    uint64_t *hash;  /* of each tensor, as it must come out of the file */
     model_sink *sink;
     pack_writer *writer;
     double done, total; /* bytes of source; verifying counts as half as much again */
@@ -194,19 +194,19 @@ static pith_status put_all(stream *x) {
     return s;
 }
 
-static pith_status write_gguf(stream *x, const char *out) {
+static pith_status write_gguf(stream *x, const char *out, const output_check *check) {
     model_sink_options o = x->plan->export.options;
     o.replace = x->options->replace;
     o.types = x->plan->types;
     o.file_type = x->plan->file_type;
     pith_status s = model_sink_open(&x->sink, out, x->source, &o, x->err);
     if (s == PITH_OK) s = put_all(x);
-    if (s == PITH_OK) return model_sink_commit(x->sink, x->err);
+    if (s == PITH_OK) return model_sink_commit(x->sink, check, x->err);
     model_sink_abort(x->sink);
     return s;
 }
 
-static pith_status write_pith(stream *x, const char *out) {
+static pith_status write_pith(stream *x, const char *out, const output_check *check) {
     const pack_plan *p = x->plan;
     const model_extra *header = model_source_extra(x->source, MODEL_HEADER);
     bool packed = strcmp(x->source->format, "pith") == 0;
@@ -226,22 +226,22 @@ static pith_status write_pith(stream *x, const char *out) {
     pith_context c = inner_context(x);
     pith_status s = pack_writer_open(&x->writer, out, x->options->replace, &what, &c, x->err);
     if (s == PITH_OK) s = put_all(x);
-    if (s == PITH_OK) return pack_writer_commit(x->writer, x->err);
+    if (s == PITH_OK) return pack_writer_commit(x->writer, check, x->err);
     pack_writer_abort(x->writer);
     return s;
 }
 
 /* ---- check ---- */
 
-static pith_status differs(const char *path, const char *name, pith_error *err) {
-    return pith_fail(err, PITH_CORRUPT, path, -1, "what was written differs from what was meant: tensor %s", name);
+static pith_status differs(const stream *x, const char *name) {
+    return pith_fail(x->err, PITH_CORRUPT, x->out, -1, "what was written differs from what was meant: tensor %s", name);
 }
 
 /* Tensor i of the file back in the source's order of rows. */
-static pith_status check_tensor(stream *x, model_source *f, const char *out, size_t i) {
+static pith_status check_tensor(stream *x, model_source *f, size_t i) {
     const model_tensor *meant = &x->plan->tensors[i];
     int64_t at = x->plan->gguf ? model_source_find(f, meant->canonical) : (int64_t)i;
-    if (at < 0) return hf_is_leftover(meant->name) ? PITH_OK : differs(out, meant->name, x->err);
+    if (at < 0) return hf_is_leftover(meant->name) ? PITH_OK : differs(x, meant->name);
     pith_tensor t = {0};
     uint8_t *ordered = NULL;
     pith_status s = model_source_load(f, (size_t)at, &t, x->err);
@@ -255,41 +255,42 @@ static pith_status check_tensor(stream *x, model_source *f, const char *out, siz
     }
     if (s == PITH_OK && (t.type != meant->layout.type || bytes != pith_tensor_bytes(&meant->layout) ||
                          hash_bytes(ordered ? ordered : t.data, bytes) != x->hash[i]))
-        s = differs(out, meant->name, x->err);
+        s = differs(x, meant->name);
     memory_free(ordered);
     drop(&t);
     return s;
 }
 
-static pith_status check_file(stream *x, const char *out) {
+/* Of the finished file, before it takes its name. */
+static pith_status check_file(void *user, const char *path, pith_error *err) {
+    stream *x = user;
     pith_context c = inner_context(x);
     model_options o = {.context = &c, .base = x->options->base};
     model_source *f = NULL;
-    pith_status s = model_source_open(&f, out, &o, x->err);
-    if (s == PITH_OK && !x->plan->gguf) s = pack_check(f, &c, x->err);
+    pith_status s = model_source_open(&f, path, &o, err);
+    if (s == PITH_OK && !x->plan->gguf) s = pack_check(f, &c, err);
     for (size_t i = 0; i < x->plan->count && s == PITH_OK; i++) {
         x->span = (double)model_tensor_bytes(&x->source->tensors[i]) / 2;
-        s = pith_progress(&c, 0, 1, "tensor", x->err);
-        if (s == PITH_OK) s = check_tensor(x, f, out, i);
+        s = pith_progress(&c, 0, 1, "tensor", err);
+        if (s == PITH_OK) s = check_tensor(x, f, i);
         x->done += x->span;
         x->span = 0;
     }
     model_source_close(f);
-    if (s == PITH_CORRUPT) unlink(out);
     return s;
 }
 
 pith_status pack_run(const pith_context *c, const pack_plan *p, model_source *s, const char *out, const pack_options *o,
                      pith_error *err) {
-    stream x = {.context = c, .plan = p, .source = s, .options = o, .err = err};
+    stream x = {.context = c, .plan = p, .source = s, .options = o, .out = out, .err = err};
     bool verify = o->verify && strcmp(out, "-") != 0;
+    output_check check = {verify ? check_file : NULL, &x};
     x.hash = memory_zero(s->count, sizeof *x.hash);
     if (!x.hash) return no_memory(err);
     for (size_t i = 0; i < s->count; i++) x.total += (double)model_tensor_bytes(&s->tensors[i]);
     if (verify) x.total *= 1.5;
     pith_status st = o->base ? pack_base_open(&x.base, o->base, c, err) : PITH_OK;
-    if (st == PITH_OK) st = p->gguf ? write_gguf(&x, out) : write_pith(&x, out);
-    if (st == PITH_OK && verify) st = check_file(&x, out);
+    if (st == PITH_OK) st = p->gguf ? write_gguf(&x, out, &check) : write_pith(&x, out, &check);
     pack_base_close(&x.base);
     memory_free(x.hash);
     return st;

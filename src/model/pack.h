@@ -38,8 +38,8 @@ typedef struct pack_plan {
  * the plan. */
 pith_status pack_plan_make(pack_plan *p, model_source *s, const char *out, const pack_options *o, pith_error *err);
 void pack_plan_free(pack_plan *p); /* safe on zeroed */
-/* Writes the file, then, if o->verify, opens it, decodes every tensor and compares with what was meant: PITH_CORRUPT,
- * and no file, where it differs. */
+/* Writes the file under a temporary name; if o->verify, opens it there, decodes every tensor and compares with what was
+ * meant: PITH_CORRUPT where it differs, and what stood under the name before stays. */
 pith_status pack_run(const pith_context *c, const pack_plan *p, model_source *s, const char *out, const pack_options *o,
                      pith_error *err);
 

@@ -126,13 +126,13 @@ static pith_status write_file(pack_writer *w, const model_extra *e, pith_error *
     return pack_section_write(w->file, "FILE", e->name, e->bytes, pack_base_extra(base_of(w), e->name), err);
 }
 
-pith_status pack_writer_commit(pack_writer *w, pith_error *err) {
+pith_status pack_writer_commit(pack_writer *w, const output_check *check, pith_error *err) {
     pith_status s = PITH_OK;
     assert(w->next == w->what->count);
     for (size_t i = 0; i < w->what->extra_count && s == PITH_OK; i++)
         if (strcmp(w->what->extras[i].name, MODEL_HEADER) != 0) s = write_file(w, &w->what->extras[i], err);
     if (s == PITH_OK) {
-        s = pith_writer_commit(w->file, err);
+        s = pith_writer_commit_checked(w->file, check, err);
         w->file = NULL;
     }
     pack_writer_abort(w);

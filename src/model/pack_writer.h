@@ -4,6 +4,7 @@
 #ifndef MODEL_PACK_WRITER_H
 #define MODEL_PACK_WRITER_H
 
+#include "file/output.h"
 #include "model/pack_base.h"
 
 typedef struct pack_contents { /* must outlive the writer */
@@ -26,7 +27,8 @@ pith_status pack_writer_open(pack_writer **w, const char *path, bool replace, co
 /* Tensor i (0, 1, 2 ... in turn), of the layout announced. Retained until its group is written; file maps are let go of
  * behind it. */
 pith_status pack_writer_put(pack_writer *w, size_t i, const pith_tensor *t, pith_error *err);
-pith_status pack_writer_commit(pack_writer *w, pith_error *err); /* frees w always */
-void pack_writer_abort(pack_writer *w);                          /* safe on NULL */
+/* Frees w always. check: see output.h. */
+pith_status pack_writer_commit(pack_writer *w, const output_check *check, pith_error *err);
+void pack_writer_abort(pack_writer *w); /* safe on NULL */
 
 #endif
