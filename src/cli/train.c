@@ -54,6 +54,16 @@ static const pith_option options[] = {
      .high = 100000,
      .initial = 50},
     {.name = "as-published", .type = PITH_FLAG, .help = "circuit: steps and pseudocounts of the paper"},
+    {.name = "grow",
+     .type = PITH_FLAG,
+     .help = "circuit: begin with 8 states, prune the rare and split the others until there are M"},
+    {.name = "seed",
+     .unit = "N",
+     .type = PITH_INT,
+     .help = "circuit: of the random start (a recipe holds its own)",
+     .low = 0,
+     .high = 9007199254740991.0,
+     .initial = 0},
 };
 
 static pith_status dry_run(command *c, const recipe *r, pith_error *err) {

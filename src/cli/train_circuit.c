@@ -16,9 +16,9 @@ typedef struct record { /* what each epoch came to */
     int64_t values; /* of a picture */
 } record;
 
-static void report(void *user, int32_t epoch, double log_likelihood) {
+static void report(void *user, int32_t states, int32_t epoch, double log_likelihood) {
     record *r = user;
-    log_info("epoch %d: %.2f nats a picture, %.4f bits a value", epoch, log_likelihood,
+    log_info("%d states, epoch %d: %.2f nats a picture, %.4f bits a value", states, epoch, log_likelihood,
              -log_likelihood / ((double)r->values * log(2)));
     json_array_append_new(r->trace, json_real(log_likelihood));
 }
@@ -66,7 +66,8 @@ pith_status train_circuit(command *c, pith_error *err) {
     t.states = (int32_t)pith_value_int(v, "states");
     t.epochs = (int32_t)pith_value_int(v, "epochs");
     t.paper = pith_value_flag(v, "as-published");
-    t.seed = c->context.seed;
+    t.seed = (uint64_t)pith_value_int(v, "seed");
+    t.grow = pith_value_flag(v, "grow");
     t.checkpoint = checkpoint, t.resume = pith_value_flag(v, "resume");
     t.report = report, t.user = &r;
     pith_tensor pictures = {0};

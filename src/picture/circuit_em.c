@@ -38,15 +38,18 @@ pith_status circuit_parameters_new(circuit_parameters *p, int32_t nodes, int32_t
     int32_t stride = circuit_stride(states);
     *p = (circuit_parameters){.nodes = nodes, .states = states, .stride = stride};
     size_t rows = (size_t)nodes * stride, state = sizeof(float);
+    p->own = memory_alloc((size_t)nodes * sizeof *p->own);
     p->move = memory_zero(rows, stride * state);
     p->back = memory_zero(rows, stride * state);
     p->emit = memory_zero(rows, CIRCUIT_VALUES * state);
-    if (p->move && p->back && p->emit) return PITH_OK;
+    for (int32_t i = 0; i < nodes && p->own; i++) p->own[i] = states;
+    if (p->own && p->move && p->back && p->emit) return PITH_OK;
     circuit_parameters_free(p);
     return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for %d nodes of %d states", nodes, states);
 }
 
 void circuit_parameters_free(circuit_parameters *p) {
+    memory_free(p->own);
     memory_free(p->move);
     memory_free(p->back);
     memory_free(p->emit);
@@ -159,13 +162,13 @@ static void step_nodes(void *user, int64_t begin, int64_t end, int worker) {
     }
 }
 
-void circuit_em_step(circuit_em *em, double inertia, double pseudocount, double smoothing) {
+void circuit_em_step(circuit_em *em, double inertia, const circuit_prior *prior) {
     em->update = (flow_step){.p = em->p,
                              .tree = em->tree,
                              .counts = em->lane,
                              .inertia = (float)inertia,
-                             .pseudocount = (float)pseudocount,
-                             .smoothing = (float)smoothing,
+                             .pseudocount = (float)prior->pseudocount,
+                             .smoothing = (float)prior->smoothing,
                              .common = em->common};
     parallel_for(em->tree->nodes, STEP_NODES, step_nodes, em);
     for (int l = 0; l < FLOW_LANES; l++) em->lane[l].log_likelihood = 0;
@@ -228,30 +231,4 @@ void circuit_parameters_start(circuit_parameters *p, uint64_t seed) {
             random_distribution(p->emit + i * stride * CIRCUIT_VALUES + k, CIRCUIT_VALUES, stride, &r);
     }
     circuit_parameters_turn(p);
-}
-
-/* Copies n old numbers to 2 n new ones, each twice, times U(1 - noise, 1 + noise). */
-static void split(float *to, const float *from, int32_t n, size_t step, float share, float noise, rng *r) {
-    for (int32_t k = 0; k < 2 * n; k++)
-        to[k * step] = from[(k / 2) * step] * share * (1 + noise * (2 * rng_float(r) - 1));
-}
-
-pith_status circuit_parameters_grow(const circuit_parameters *p, float noise, uint64_t seed, circuit_parameters *out,
-                                    pith_error *err) {
-    const int32_t states = p->states;
-    pith_status s = circuit_parameters_new(out, p->nodes, 2 * states, err);
-    if (s) return s;
-    const size_t old = (size_t)p->stride, new = (size_t)out->stride;
-    for (int32_t i = 0; i < p->nodes; i++) {
-        rng r = rng_new(seed, (uint64_t)i);
-        float *move = out->move + i * new *new;
-        for (int32_t j = 0; j < (i ? 2 * states : 1); j++) {
-            split(move + j * new, p->move + i * old * old + (size_t)(j / 2) * old, states, 1, 0.5f, noise, &r);
-        }
-        for (size_t v = 0; v < CIRCUIT_VALUES; v++)
-            split(out->emit + (i * CIRCUIT_VALUES + v) * new, p->emit + (i * CIRCUIT_VALUES + v) * old, states, 1, 1,
-                  noise, &r);
-    }
-    circuit_parameters_turn(out);
-    return PITH_OK;
 }

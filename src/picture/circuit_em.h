@@ -15,10 +15,13 @@ void circuit_em_count(circuit_em *em, const uint8_t *pictures, const uint8_t *co
                       int64_t count);
 /* Log-likelihood (nats) of what was counted since the last step. */
 double circuit_em_likelihood_counted(const circuit_em *em);
-/* Turns the counts into parameters and clears them.
- * inertia: share of the old parameters that stays. pseudocount: added to each distribution, spread over its entries.
- * smoothing: counts of a state's emissions that are spread over neighboring values. */
-void circuit_em_step(circuit_em *em, double inertia, double pseudocount, double smoothing);
+/* Counts that every distribution is lent before it becomes parameters. */
+typedef struct circuit_prior {
+    double pseudocount; /* spread evenly over its entries */
+    double smoothing;   /* a state's emissions: spread over neighboring values */
+} circuit_prior;
+/* Turns the counts into parameters and clears them. inertia: share of the old parameters that stays. */
+void circuit_em_step(circuit_em *em, double inertia, const circuit_prior *prior);
 /* Sum of log-likelihoods in nats; counts are left alone. */
 double circuit_em_likelihood(circuit_em *em, const uint8_t *pictures, const uint8_t *common, int64_t count);
 
@@ -26,8 +29,16 @@ double circuit_em_likelihood(circuit_em *em, const uint8_t *pictures, const uint
 void circuit_parameters_start(circuit_parameters *p, uint64_t seed);
 /* Fills back from move. */
 void circuit_parameters_turn(circuit_parameters *p);
-/* Every state twice, each copy a little different (noise: relative, 0..1). */
-pith_status circuit_parameters_grow(const circuit_parameters *p, float noise, uint64_t seed, circuit_parameters *out,
-                                    pith_error *err);
+/* Prunes and splits states: of a node, states that fewer than `least` of the pictures are expected in go, and the
+ * others get copies, the likelier the more, until there are `states` of them or each copy stands for `least`. Copies
+ * differ a little (noise: relative, 0..1). */
+typedef struct circuit_growth {
+    int32_t states;
+    double least; /* share of the pictures, 0..1 */
+    float noise;
+    uint64_t seed;
+} circuit_growth;
+pith_status circuit_parameters_grow(const circuit_parameters *p, const circuit_tree *tree, const circuit_growth *g,
+                                    circuit_parameters *out, pith_error *err);
 
 #endif

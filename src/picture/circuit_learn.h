@@ -17,12 +17,14 @@ typedef struct circuit_images { /* count pictures of one shape, values in 0..255
  * larger subtrees first. bare_leaves: leaves of the tree get no state of their own, as in the paper. */
 pith_status circuit_structure(const circuit_images *images, bool bare_leaves, circuit_tree *out, pith_error *err);
 
-/* Parameters while they are learned. Every array over states has stride `stride`; entries past `states` are zero. */
+/* Parameters while they are learned. Every array over states has stride `stride`; entries past a node's own states are
+ * zero. */
 typedef struct circuit_parameters {
-    int32_t nodes, states, stride;
-    float *move; /* nodes * stride * stride: [parent's state][own state]; the root uses row 0 */
-    float *back; /* the same, transposed: kept by whoever changes move */
-    float *emit; /* nodes * 256 * stride: [value][state] */
+    int32_t nodes, states, stride; /* states: the most a node has */
+    int32_t *own;                  /* states of each node, 1..states; of a bare node: its parent's */
+    float *move;                   /* nodes * stride * stride: [parent's state][own state]; the root uses row 0 */
+    float *back;                   /* the same, transposed: kept by whoever changes move */
+    float *emit;                   /* nodes * 256 * stride: [value][state] */
 } circuit_parameters;
 
 pith_status circuit_parameters_new(circuit_parameters *p, int32_t nodes, int32_t states, pith_error *err);
@@ -32,11 +34,12 @@ typedef struct circuit_training {
     int32_t states, epochs; /* states: 1..CIRCUIT_MAX_STATES */
     int32_t batch;          /* pictures a step */
     bool paper;             /* steps, inertia and pseudocounts of the paper; otherwise our own, see circuit_learn.c */
+    bool grow;              /* begin with few states, which are pruned and split until there are `states` */
     uint64_t seed;
     const char *checkpoint; /* file kept up to date and removed at the end; NULL: none */
     bool resume;            /* go on from the checkpoint, from the start where there is none */
-    void (*report)(void *user, int32_t epoch,
-                   double log_likelihood); /* after each epoch, nats a picture; may be NULL */
+    /* after each epoch (of those with so many states): nats a picture; may be NULL */
+    void (*report)(void *user, int32_t states, int32_t epoch, double log_likelihood);
     void *user;
 } circuit_training;
 

@@ -9,6 +9,7 @@
 #include "file/sink.h"
 #include "file/source.h"
 #include "picture/circuit_codec.h"
+#include "picture/circuit_em.h"
 #include "picture/circuit_learn.h"
 
 #include <math.h>
@@ -206,17 +207,17 @@ static void test_mask(void **state) {
 
 /* Neither threads nor an interruption change what is learned. */
 static bool stop_late(void *user, double done, double total, const char *unit) {
-    (void)user, (void)total, (void)unit;
-    return done < 2.5;
+    int *steps = user;
+    (void)done, (void)total, (void)unit;
+    return --*steps > 0;
 }
 
-static void test_training_repeats(void **state) {
-    (void)state;
+static void check_training(int32_t states, bool grow, int steps) {
     pith_tensor in = pictures_of(at("in.idx3"));
     circuit_images images = {COUNT, SIDE, SIDE, 1, in.data};
     circuit_training t;
     circuit_training_default(&t);
-    t.states = 3, t.epochs = 5, t.batch = 32;
+    t.states = states, t.epochs = 5, t.batch = 32, t.grow = grow;
     circuit_tree tree[2];
     circuit_parameters p[2];
     for (int threads = 1; threads <= 2; threads++) {
@@ -231,7 +232,7 @@ static void test_training_repeats(void **state) {
     circuit_parameters_free(&p[1]);
     pith_context c;
     pith_context_default(&c);
-    c.progress = stop_late;
+    c.progress = stop_late, c.user = &steps;
     t.checkpoint = at("check"), t.resume = true;
     assert_int_equal(circuit_learn(&c, &images, &t, &tree[1], &p[1], NULL), PITH_INTERRUPTED);
     assert_int_equal(access(t.checkpoint, R_OK), 0);
@@ -245,10 +246,63 @@ static void test_training_repeats(void **state) {
     pith_tensor_release(&in);
 }
 
+static void test_training_repeats(void **state) {
+    (void)state;
+    check_training(3, false, 25);
+    check_training(32, true, 85); /* 10 steps an epoch, 3 + 3 + 5 epochs */
+}
+
+static double likelihood(const circuit_tree *tree, circuit_parameters *p, const circuit_images *images) {
+    uint8_t common[SIDE * SIDE] = {0}, *pictures = memory_alloc(SIZE);
+    circuit_em *em;
+    for (int n = 0; n < COUNT; n++)
+        for (int i = 0; i < SIDE * SIDE; i++)
+            pictures[n * SIDE * SIDE + i] = images->values[n * SIDE * SIDE + tree->pixel[i]];
+    assert_int_equal(circuit_em_new(&em, tree, p, NULL), PITH_OK);
+    double sum = circuit_em_likelihood(em, pictures, common, COUNT);
+    circuit_em_free(em);
+    memory_free(pictures);
+    return sum / COUNT;
+}
+
+/* Copies that differ little hardly change the likelihood; distributions stay such; rare states go. */
+static void test_growing(void **state) {
+    (void)state;
+    pith_tensor in = pictures_of(at("in.idx3"));
+    circuit_images images = {COUNT, SIDE, SIDE, 1, in.data};
+    circuit_training t;
+    circuit_training_default(&t);
+    t.states = 8, t.epochs = 6, t.batch = 64;
+    circuit_tree tree;
+    circuit_parameters p, more;
+    assert_int_equal(circuit_learn(NULL, &images, &t, &tree, &p, NULL), PITH_OK);
+    circuit_growth g = {.states = 20, .least = 0.5 / COUNT, .noise = 1e-4f, .seed = 1};
+    assert_int_equal(circuit_parameters_grow(&p, &tree, &g, &more, NULL), PITH_OK);
+    assert_true(fabs(likelihood(&tree, &p, &images) - likelihood(&tree, &more, &images)) < 0.5);
+    for (int32_t i = 0; i < tree.nodes; i++) {
+        assert_in_range(more.own[i], 1, g.states);
+        for (int32_t j = 0; j < (tree.bare[i] ? 0 : i ? more.own[tree.parent[i]] : 1); j++) {
+            double sum = 0;
+            for (int32_t k = 0; k < more.stride; k++)
+                sum +=
+                    (double)more.move[((size_t)i * (size_t)more.stride + (size_t)j) * (size_t)more.stride + (size_t)k];
+            assert_true(fabs(sum - 1) < 1e-5);
+        }
+    }
+    circuit_parameters_free(&more);
+    g.least = 0.3; /* of a node's states, hardly any is that common, and none can be split */
+    assert_int_equal(circuit_parameters_grow(&p, &tree, &g, &more, NULL), PITH_OK);
+    for (int32_t i = 0; i < tree.nodes; i++) assert_in_range(more.own[i], 1, 3);
+    circuit_parameters_free(&more);
+    circuit_parameters_free(&p);
+    circuit_tree_free(&tree);
+    pith_tensor_release(&in);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_models),           cmocka_unit_test(test_damage),
-        cmocka_unit_test(test_mask),       cmocka_unit_test(test_training_repeats),
+        cmocka_unit_test(test_mask),       cmocka_unit_test(test_training_repeats), cmocka_unit_test(test_growing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

@@ -19,14 +19,14 @@ static void collect(float *first, float *const *others, size_t offset, int32_t n
 
 static void move(flow_step *s, int32_t node) {
     const circuit_parameters *p = s->p;
-    const int32_t stride = p->stride, states = p->states;
-    const size_t at = (size_t)node * stride * stride;
+    const size_t stride = (size_t)p->stride, at = (size_t)node * stride * stride;
+    const int32_t states = p->own[node];
     float *lanes[FLOW_LANES], keep = s->inertia, share = s->pseudocount / (float)states;
     if (s->tree->bare[node]) return;
     for (int l = 0; l < FLOW_LANES; l++) lanes[l] = s->counts[l].move;
-    for (int32_t j = 0; j < (node ? states : 1); j++) {
+    for (int32_t j = 0; j < (node ? p->own[s->tree->parent[node]] : 1); j++) {
         float *row = p->move + at + (size_t)j * stride, *count = lanes[0] + at + (size_t)j * stride, sum = 0;
-        collect(count, lanes, at + (size_t)j * stride, stride);
+        collect(count, lanes, at + (size_t)j * stride, circuit_stride(states));
         for (int32_t k = 0; k < states; k++) {
             count[k] *= row[k];
             sum += count[k];
@@ -36,7 +36,7 @@ static void move(flow_step *s, int32_t node) {
             row[k] = keep * row[k] + scale * (count[k] + share);
             p->back[at + (size_t)k * stride + j] = row[k];
         }
-        memset(count, 0, (size_t)stride * sizeof *count);
+        memset(count, 0, stride * sizeof *count);
     }
 }
 
@@ -87,7 +87,7 @@ static void smooth(const flow_step *s, int32_t node, const float *count, float *
 
 static void emit(flow_step *s, int32_t node) {
     const circuit_parameters *p = s->p;
-    const int32_t stride = p->stride, states = p->states;
+    const int32_t stride = p->stride, states = p->own[node];
     float *table = p->emit + (size_t)node * CIRCUIT_VALUES * stride, *fresh = s->sum;
     float *count = s->counts[0].emit + (size_t)node * CIRCUIT_VALUES * stride;
     float *sum = fresh + CIRCUIT_VALUES * stride, *box = sum + stride;
