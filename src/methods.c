@@ -1,11 +1,13 @@
 /* methods.c - the one list of methods of pack and unpack. */
 #include "pith/method.h"
 #include "picture/circuit_codec.h"
+#include "picture/photo_codec.h"
 
 #include <strings.h>
 
 const pith_method *const pith_methods[] = {
     &circuit_method,
+    &photo_method,
     NULL,
 };
 

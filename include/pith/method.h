@@ -47,7 +47,7 @@ typedef struct pith_method {
     pith_status (*accepts)(const pith_source *s, double *seconds, uint64_t *memory, pith_error *why);
     pith_status (*pack)(const pith_context *c, pith_source *s, const pith_values *v, pith_target t, pith_writer *w,
                         pith_stats *st, pith_error *err); /* the caller opens and commits w */
-    /* only: frames, images or tensors; NULL = all */
+    /* only: frames, images or tensors; NULL = all. Methods that need no model take out NULL: decode and check. */
     pith_status (*unpack)(const pith_context *c, pith_reader *r, const pith_values *v, const pith_range *only,
                           pith_sink *out, pith_error *err);
     /* Appends members to a JSON object (json_t of jansson, kept out of this header). */

@@ -121,6 +121,22 @@ static pith_status model(command *c, const char *path, pith_error *err) {
     return status;
 }
 
+/* A line a picture, where the method speaks of pictures one by one. */
+static void print_pictures(const json_t *list) {
+    size_t i;
+    const json_t *p;
+    json_array_foreach(list, i, p) {
+        command_print("%-4zu %-32s %lldx%lldx%lld, %lld bits, %lld bytes, %.3f bits per pixel\n", i,
+                      json_string_value(json_object_get(p, "name")),
+                      (long long)json_integer_value(json_object_get(p, "width")),
+                      (long long)json_integer_value(json_object_get(p, "height")),
+                      (long long)json_integer_value(json_object_get(p, "channels")),
+                      (long long)json_integer_value(json_object_get(p, "bits")),
+                      (long long)json_integer_value(json_object_get(p, "bytes")),
+                      json_real_value(json_object_get(p, "bits_per_pixel")));
+    }
+}
+
 /* A .pith of another kind: its sections, and what its method says of it. */
 static pith_status other(command *c, pith_reader *r, pith_error *err) {
     const pith_method *m = NULL;
@@ -140,7 +156,9 @@ static pith_status other(command *c, pith_reader *r, pith_error *err) {
     if (!m) return PITH_OK;
     if (!c->json) command_print("method %s\n", m->name);
     json_object_set_new(c->result, "method", json_string(m->name));
-    return m->describe ? m->describe(r, c->result, err) : PITH_OK;
+    pith_status s = m->describe ? m->describe(r, c->result, err) : PITH_OK;
+    if (s == PITH_OK && !c->json) print_pictures(json_object_get(c->result, "picture_list"));
+    return s;
 }
 
 /* Says what the file is the difference to, if it is. */

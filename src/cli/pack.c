@@ -178,7 +178,7 @@ static pith_status write_by_method(command *c, const pith_method *m, pith_source
     return status;
 }
 
-static pith_status pack_by_method(command *c, const char *in, const char *out, pith_error *err) {
+static pith_status pack_by_method(command *c, const char *const *in, size_t count, const char *out, pith_error *err) {
     const char *name = pith_value_text(c->values, "method");
     const pith_method *m = name ? pith_method_by_name(name) : NULL;
     pith_source *s = NULL;
@@ -188,7 +188,8 @@ static pith_status pack_by_method(command *c, const char *in, const char *out, p
     if (pith_value_given(c->values, "base"))
         return pith_fail(err, PITH_USAGE, "--base", -1, "expected a model to pack, found pictures");
     if (name && !m) return pith_fail(err, PITH_USAGE, "--method", -1, "expected a method pith has, found \"%s\"", name);
-    pith_status status = pith_source_open(&s, in, &c->context, err);
+    pith_status status = pith_source_open(&s, in, count, &c->context, err);
+    if (status == PITH_OK) s->model = pith_value_text(c->values, "model");
     if (status == PITH_OK && !m && !(m = method_for(s, err))) status = err->status;
     if (status == PITH_OK) status = m->accepts(s, &seconds, &memory, err);
     if (status == PITH_OK && c->dry_run) {
@@ -215,26 +216,40 @@ static bool is_model_folder(const char *path) {
     return snprintf(config, sizeof config, "%s/config.json", path) < (int)sizeof config && stat(config, &st) == 0;
 }
 
+static pith_status pack(command *c, const char *const *in, size_t count, const char *out, pith_error *err) {
+    if (strcmp(out, "-") == 0 && c->json)
+        return pith_fail(err, PITH_USAGE, "--json", -1, "standard output holds the file already");
+    if (pith_value_given(c->values, "method") || (pith_source_is(in[0]) && !is_model_folder(in[0])))
+        return pack_by_method(c, in, count, out, err);
+    if (count == 1) return pack_model(c, in[0], out, err);
+    return pith_fail(err, PITH_USAGE, in[1], -1, "expected one model, found %zu files", count);
+}
+
 static pith_status run(command *c, pith_error *err) {
-    const char *out = pith_value_text(c->values, "output"), *in;
+    const char *out = pith_value_text(c->values, "output");
+    size_t count = pith_operand_count(c->values);
     char *temporary;
     if (!out) return pith_fail(err, PITH_USAGE, "-o", -1, "expected the file to write");
-    pith_status s = output_not_input(out, pith_operand(c->values, 0), err);
-    if (s == PITH_OK) s = models_input(c, pith_operand(c->values, 0), &in, &temporary, err);
-    if (s != PITH_OK) return s;
-    if (strcmp(out, "-") == 0 && c->json)
-        s = pith_fail(err, PITH_USAGE, "--json", -1, "standard output holds the file already");
-    else if (pith_value_given(c->values, "method") || (pith_source_is(in) && !is_model_folder(in)))
-        s = pack_by_method(c, in, out, err);
-    else s = pack_model(c, in, out, err);
-    models_done(temporary);
+    const char **in = memory_alloc(count * sizeof *in);
+    if (!in) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+    pith_status s = PITH_OK;
+    for (size_t i = 0; i < count && s == PITH_OK; i++) {
+        in[i] = pith_operand(c->values, i);
+        s = output_not_input(out, in[i], err);
+    }
+    if (s == PITH_OK) s = models_input(c, in[0], &in[0], &temporary, err);
+    if (s == PITH_OK) {
+        s = pack(c, in, count, out, err);
+        models_done(temporary);
+    }
+    memory_free(in);
     return s;
 }
 
 const verb verb_pack = {
     .name = "pack",
     .summary = "make a model or pictures smaller",
-    .operands = "IN -o OUT",
+    .operands = "IN... -o OUT",
     .example = "pith pack model.gguf -o small.gguf --type q4_k_m",
     .details =
         "IN is GGUF, safetensors, a HuggingFace folder, a llama2.c checkpoint, a .pith file, or - for standard input. Only matrices of\n"
@@ -242,9 +257,11 @@ const verb verb_pack = {
         "In .pith files all tensors are entropy coded besides. What was written is read back and compared.\n"
         "With --base OLD a fine-tuned model or the next checkpoint becomes a small file that is exact beside OLD:\n"
         "  pith pack new.safetensors --base old.safetensors -o step.pith\n"
-        "  pith unpack step.pith --base old.safetensors -o new.safetensors",
+        "  pith unpack step.pith --base old.safetensors -o new.safetensors\n"
+        "Pictures of any size, also several or folders of them, are packed without loss:\n"
+        "  pith pack *.png -o album.pith --method photo",
     .min_operands = 1,
-    .max_operands = 1,
+    .max_operands = -1,
     .options = options,
     .option_count = sizeof options / sizeof *options,
     .run = run,

@@ -1,9 +1,10 @@
-/* cli/verify.c - pith verify: every hash, all padding, and every tensor decoded. */
+/* cli/verify.c - pith verify: every hash, all padding, and every tensor or picture decoded. */
 #include "cli/command.h"
 #include "cli/models.h"
 
 #include "file/container.h"
 #include "model/pack_reader.h"
+#include "pith/method.h"
 
 #include <string.h>
 
@@ -22,6 +23,13 @@ static pith_status decode_all(const command *c, model_source *s, pith_error *err
     return status;
 }
 
+/* A file of another kind that needs nothing beside it. */
+static pith_status decode_by_method(const command *c, pith_reader *r, pith_error *err) {
+    const pith_method *m = NULL;
+    for (size_t i = 0; i < pith_reader_count(r) && !m; i++) m = pith_method_by_id(pith_reader_section(r, i)->method);
+    return m && !m->needs_model ? m->unpack(&c->context, r, NULL, NULL, NULL, err) : PITH_OK;
+}
+
 static pith_status run(command *c, pith_error *err) {
     const char *path = pith_operand(c->values, 0);
     model_options mo = {.context = &c->context, .base = pith_value_text(c->values, "base")};
@@ -32,6 +40,7 @@ static pith_status run(command *c, pith_error *err) {
     bool model = status == PITH_OK && pith_reader_find(r, "META", "model") >= 0;
     if (status == PITH_OK && !model && mo.base)
         status = pith_fail(err, PITH_USAGE, "--base", -1, "expected a packed model, found another kind of .pith");
+    if (status == PITH_OK && !model) status = decode_by_method(c, r, err);
     size_t sections = status == PITH_OK ? pith_reader_count(r) : 0;
     pith_reader_close(r);
     if (model) status = model_source_open(&s, path, &mo, err);

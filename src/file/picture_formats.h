@@ -9,8 +9,9 @@
 pith_status picture_new(const pith_context *c, const char *where, uint16_t type, uint64_t height, uint64_t width,
                         int channels, pith_tensor *out, pith_error *err);
 
+/* notes: as in picture.h, the caller's (memory_free); NULL: not wanted. */
 pith_status picture_read_png(pith_bytes file, const char *where, const pith_context *c, pith_tensor *out,
-                             pith_error *err);
+                             pith_bytes *notes, pith_error *err);
 pith_status picture_read_jpeg(pith_bytes file, const char *where, const pith_context *c, pith_tensor *out,
                               pith_error *err);
 pith_status picture_read_pnm(pith_bytes file, const char *where, const pith_context *c, pith_tensor *out,
@@ -21,6 +22,7 @@ typedef struct picture_view { /* what writers see */
     uint32_t height, width;
     int channels;
     const uint8_t *data;
+    pith_bytes notes;
 } picture_view;
 pith_status picture_write_png(output *o, const char *where, picture_view v, pith_error *err);
 pith_status picture_write_pnm(output *o, picture_view v, pith_error *err);

@@ -24,31 +24,23 @@ static char *join(const char *folder, const char *name) {
     return path;
 }
 
-typedef struct names {
-    char **at;
-    size_t count, room;
-} names;
-
-static void names_free(names *n) {
-    for (size_t i = 0; i < n->count; i++) memory_free(n->at[i]);
-    memory_free(n->at);
-}
-
 static int by_bytes(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
-static pith_status list_pictures(const char *folder, names *n, pith_error *err) {
+pith_status pictures_list(const char *folder, char ***files, size_t *count, pith_error *err) {
+    size_t first = *count, room = first;
     DIR *d = opendir(folder);
     if (!d) return pith_fail_errno(err, folder, errno, "cannot open");
     pith_status s = PITH_OK;
     for (struct dirent *e; s == PITH_OK && (e = readdir(d));) {
         if (e->d_name[0] == '.' || !picture_has_name(e->d_name)) continue;
-        if (memory_reserve((void **)&n->at, &n->room, n->count + 1, sizeof *n->at) != 0) s = no_memory(err);
-        else if (!(n->at[n->count] = join(folder, e->d_name))) s = no_memory(err);
-        else n->count++;
+        if (memory_reserve((void **)files, &room, *count + 1, sizeof **files) != 0) s = no_memory(err);
+        else if (!((*files)[*count] = join(folder, e->d_name))) s = no_memory(err);
+        else ++*count;
     }
     closedir(d);
-    if (s == PITH_OK && !n->count) return pith_fail(err, PITH_NOT_FOUND, folder, -1, "expected pictures, found none");
-    if (s == PITH_OK) qsort(n->at, n->count, sizeof *n->at, by_bytes);
+    if (s == PITH_OK && *count == first)
+        return pith_fail(err, PITH_NOT_FOUND, folder, -1, "expected pictures, found none");
+    if (s == PITH_OK) qsort(*files + first, *count - first, sizeof **files, by_bytes);
     return s;
 }
 
@@ -81,20 +73,30 @@ static pith_status add_picture(pith_tensor *set, size_t i, const pith_tensor *t,
     return PITH_OK;
 }
 
-static pith_status read_folder(const char *folder, const pith_context *c, pith_tensor *out, pith_error *err) {
-    names n = {0};
-    pith_status s = list_pictures(folder, &n, err);
-    for (size_t i = 0; i < n.count && s == PITH_OK; i++) {
+pith_status pictures_read_files(char *const *files, size_t count, const char *where, const pith_context *c,
+                                pith_tensor *out, pith_error *err) {
+    pith_status s = PITH_OK;
+    memset(out, 0, sizeof *out);
+    for (size_t i = 0; i < count && s == PITH_OK; i++) {
         pith_tensor t;
-        s = picture_read(n.at[i], c, &t, err);
-        if (s == PITH_OK) s = expect_u8(&t, n.at[i], err);
-        if (s == PITH_OK && i == 0) s = new_set(&t, n.count, folder, c, out, err);
-        if (s == PITH_OK) s = add_picture(out, i, &t, n.at[i], err);
+        s = picture_read(files[i], c, &t, err);
+        if (s == PITH_OK) s = expect_u8(&t, files[i], err);
+        if (s == PITH_OK && i == 0) s = new_set(&t, count, where, c, out, err);
+        if (s == PITH_OK) s = add_picture(out, i, &t, files[i], err);
         pith_tensor_release(&t);
-        if (s == PITH_OK) s = pith_progress(c, (double)(i + 1), (double)n.count, "pictures", err);
+        if (s == PITH_OK) s = pith_progress(c, (double)(i + 1), (double)count, "pictures", err);
     }
-    names_free(&n);
     if (s != PITH_OK) pith_tensor_release(out);
+    return s;
+}
+
+static pith_status read_folder(const char *folder, const pith_context *c, pith_tensor *out, pith_error *err) {
+    char **files = NULL;
+    size_t count = 0;
+    pith_status s = pictures_list(folder, &files, &count, err);
+    if (s == PITH_OK) s = pictures_read_files(files, count, folder, c, out, err);
+    for (size_t i = 0; i < count; i++) memory_free(files[i]);
+    memory_free(files);
     return s;
 }
 
@@ -136,6 +138,70 @@ pith_status pictures_read(const char *path, const pith_context *c, pith_tensor *
     return read_file(path, c, out, err);
 }
 
+/* ---- a folder that appears whole ---- */
+
+struct pictures_folder {
+    const char *path;
+    char *final, *temporary; /* without the slash; renaming a folder onto an empty one replaces it */
+};
+
+/* Without pith's heap: this also tidies up after it ran out. */
+static void remove_folder(const char *folder) {
+    DIR *d = opendir(folder);
+    for (const struct dirent *e; d && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0) unlinkat(dirfd(d), e->d_name, 0);
+    if (d) closedir(d);
+    rmdir(folder);
+}
+
+pith_status pictures_folder_open(pictures_folder **out, const char *path, pith_error *err) {
+    size_t n = strlen(path), room = n + 32;
+    while (n > 1 && path[n - 1] == '/') n--;
+    pictures_folder *f = memory_zero(1, sizeof *f);
+    if (!f) return no_memory(err);
+    f->path = path;
+    f->final = memory_text_n(path, n);
+    f->temporary = memory_alloc(room);
+    pith_status s = f->final && f->temporary ? PITH_OK : no_memory(err);
+    if (s == PITH_OK) {
+        snprintf(f->temporary, room, "%s.tmp-%ld", f->final, (long)getpid());
+        if (mkdir(f->temporary, 0777) != 0) s = pith_fail_errno(err, path, errno, "cannot create");
+    }
+    if (s == PITH_OK) {
+        *out = f;
+        return PITH_OK;
+    }
+    memory_free(f->final);
+    memory_free(f->temporary);
+    memory_free(f);
+    return s;
+}
+
+pith_status pictures_folder_add(pictures_folder *f, const char *name, const picture *p, pith_error *err) {
+    char file[300];
+    if (snprintf(file, sizeof file, "%s.png", name) >= (int)sizeof file || strchr(name, '/'))
+        return pith_fail(err, PITH_UNSUPPORTED, name, -1, "expected a name of a file");
+    char *path = join(f->temporary, file);
+    if (!path) return no_memory(err);
+    pith_status s = access(path, F_OK) == 0
+                        ? pith_fail(err, PITH_MISMATCH, name, -1, "expected pictures of different names")
+                        : picture_save(path, false, p, err);
+    memory_free(path);
+    return s;
+}
+
+pith_status pictures_folder_close(pictures_folder *f, pith_status s, pith_error *err) {
+    if (s == PITH_OK && rename(f->temporary, f->final) != 0)
+        s = errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR
+                ? pith_fail(err, PITH_USAGE, f->path, -1, "expected a new or empty folder")
+                : pith_fail_errno(err, f->path, errno, "cannot rename into place");
+    if (s != PITH_OK) remove_folder(f->temporary);
+    memory_free(f->final);
+    memory_free(f->temporary);
+    memory_free(f);
+    return s;
+}
+
 /* One of the set, borrowed. */
 static pith_tensor picture_at(const pith_tensor *set, int64_t i) {
     pith_tensor t = *set;
@@ -145,53 +211,16 @@ static pith_tensor picture_at(const pith_tensor *set, int64_t i) {
     return t;
 }
 
-static pith_status write_pictures(const char *folder, const pith_tensor *t, pith_error *err) {
-    for (int64_t i = 0; i < t->shape[0]; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "%06lld.png", (long long)i);
-        char *path = join(folder, name);
-        if (!path) return no_memory(err);
-        pith_tensor one = picture_at(t, i);
-        pith_status s = picture_write(path, false, &one, err);
-        memory_free(path);
-        if (s != PITH_OK) return s;
-    }
-    return PITH_OK;
-}
-
-/* Without the heap: this also tidies up after it ran out. */
-static void remove_pictures(const char *folder, int64_t count) {
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (int64_t i = 0; i < count && fd >= 0; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "%06lld.png", (long long)i);
-        unlinkat(fd, name, 0);
-    }
-    if (fd >= 0) close(fd);
-    rmdir(folder);
-}
-
-/* Under a temporary name beside it; renaming a folder onto an empty one replaces it. */
 static pith_status write_folder(const char *path, const pith_tensor *t, pith_error *err) {
-    size_t n = strlen(path), room = n + 32;
-    while (n > 1 && path[n - 1] == '/') n--;
-    char *final = memory_text_n(path, n), *temporary = memory_alloc(room);
-    pith_status s = final && temporary ? PITH_OK : no_memory(err);
-    if (s == PITH_OK) {
-        snprintf(temporary, room, "%s.tmp-%ld", final, (long)getpid());
-        if (mkdir(temporary, 0777) != 0) s = pith_fail_errno(err, path, errno, "cannot create");
-        else {
-            s = write_pictures(temporary, t, err);
-            if (s == PITH_OK && rename(temporary, final) != 0)
-                s = errno == ENOTEMPTY || errno == EEXIST || errno == ENOTDIR
-                        ? pith_fail(err, PITH_USAGE, path, -1, "expected a new or empty folder")
-                        : pith_fail_errno(err, path, errno, "cannot rename into place");
-            if (s != PITH_OK) remove_pictures(temporary, t->shape[0]);
-        }
+    pictures_folder *f = NULL;
+    pith_status s = pictures_folder_open(&f, path, err);
+    if (s != PITH_OK) return s;
+    for (int64_t i = 0; i < t->shape[0] && s == PITH_OK; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%06lld", (long long)i);
+        s = pictures_folder_add(f, name, &(picture){.samples = picture_at(t, i)}, err);
     }
-    memory_free(final);
-    memory_free(temporary);
-    return s;
+    return pictures_folder_close(f, s, err);
 }
 
 pith_status pictures_write(const char *path, bool replace, const pith_tensor *t, pith_error *err) {

@@ -64,11 +64,17 @@ static bool picture_shape(const pith_tensor *t, circuit_wanted *w) {
 
 static pith_status accepts(const pith_source *s, double *seconds, uint64_t *memory, pith_error *why) {
     circuit_wanted w = {0};
-    if (s->kind != PITH_PICTURE || !picture_shape(&s->array, &w))
-        return pith_fail(why, PITH_UNSUPPORTED, s->path, -1, "expected pictures of one size with 8-bit samples");
-    *seconds = 0.5 + 3e-4 * (double)s->array.shape[0];
-    *memory = 3 * pith_tensor_bytes(&s->array) + ((uint64_t)256 << 20);
-    return PITH_OK;
+    picture first;
+    char path[CIRCUIT_PATH];
+    pith_status status = pith_source_picture(s, 0, &first, why);
+    if (status) return status;
+    uint64_t bytes = pith_tensor_bytes(&first.samples) * s->count;
+    bool fits = picture_shape(&first.samples, &w);
+    picture_free(&first);
+    if (!fits) return pith_fail(why, PITH_UNSUPPORTED, s->path, -1, "expected pictures with 8-bit samples");
+    *seconds = 0.5 + 3e-4 * (double)s->count;
+    *memory = 3 * bytes + ((uint64_t)256 << 20);
+    return s->model ? PITH_OK : circuit_model_path(&w, path, why);
 }
 
 static pith_status write_section(pith_writer *w, const char *kind, const char *name, const pith_bytes *part, int parts,
@@ -102,7 +108,9 @@ static pith_status write_pictures(pith_writer *w, const pith_tensor *t, const ci
 static pith_status pack(const pith_context *c, pith_source *source, const pith_values *v, pith_target target,
                         pith_writer *w, pith_stats *st, pith_error *err) {
     const pith_tensor *t = &source->array;
+    pith_status s = pith_source_array(source, err);
     circuit_wanted wanted = {.path = v ? pith_value_text(v, "model") : NULL};
+    if (s) return s;
     if (target.unit != PITH_FREE)
         return pith_fail(err, PITH_USAGE, "circuit", -1, "expected no target of size or quality: circuit is lossless");
     if (!picture_shape(t, &wanted))
@@ -110,7 +118,7 @@ static pith_status pack(const pith_context *c, pith_source *source, const pith_v
     circuit_model m;
     pith_bytes stream = {0};
     uint32_t *sizes = NULL;
-    pith_status s = circuit_model_find(c, &wanted, &m, err);
+    s = circuit_model_find(c, &wanted, &m, err);
     if (!s) s = circuit_encode(m.circuit, c, t->data, t->shape[0], &stream, &sizes, err);
     if (!s) s = write_pictures(w, t, &m, stream, sizes, err);
     if (!s && v && pith_value_flag(v, "embed"))
@@ -195,7 +203,7 @@ static pith_status decode_range(const pith_context *c, const circuit *model, con
     int64_t before = only.first - begin * CIRCUIT_SEGMENT, last = end * CIRCUIT_SEGMENT;
     int64_t count = (last < p->count ? last : p->count) - begin * CIRCUIT_SEGMENT;
     int64_t shape[4] = {count, p->wanted.height, p->wanted.width, p->wanted.channels};
-    size_t at = 0, size = 0, picture = (size_t)model->tree.nodes;
+    size_t at = 0, size = 0, one = (size_t)model->tree.nodes;
     for (int64_t k = 0; k < begin; k++) at += p->sizes[k];
     for (int64_t k = begin; k < end; k++) size += p->sizes[k];
     pith_status s = pith_tensor_new(out, PITH_U8, 4, shape, err);
@@ -208,7 +216,7 @@ static pith_status decode_range(const pith_context *c, const circuit *model, con
         pith_tensor_release(out);
         return s;
     }
-    memmove(out->data, (uint8_t *)out->data + (size_t)before * picture, (size_t)only.count * picture);
+    memmove(out->data, (uint8_t *)out->data + (size_t)before * one, (size_t)only.count * one);
     out->shape[0] = only.count;
     return PITH_OK;
 }
@@ -218,11 +226,11 @@ typedef struct filling {
     int32_t nodes;
 } filling;
 
-static void fill_expected(void *user, int64_t picture, int32_t pixel, const float *distribution) {
+static void fill_expected(void *user, int64_t one, int32_t pixel, const float *distribution) {
     const filling *f = user;
     float mean = 0;
     for (int v = 0; v < CIRCUIT_VALUES; v++) mean += distribution[v] * (float)v;
-    f->pictures[picture * f->nodes + pixel] = (uint8_t)lrintf(mean < 255 ? mean : 255);
+    f->pictures[one * f->nodes + pixel] = (uint8_t)lrintf(mean < 255 ? mean : 255);
 }
 
 /* Replaces the values under the mask's non-zero ones by their expectation given all others. */

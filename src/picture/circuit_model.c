@@ -57,11 +57,10 @@ static bool could_be(const circuit_wanted *w, const char *path, uint64_t *size) 
            (head[12] | head[13] << 8) == w->channels;
 }
 
-pith_status circuit_model_find(const pith_context *c, const circuit_wanted *w, circuit_model *out, pith_error *err) {
-    *out = (circuit_model){0};
-    if (w->path) return read_path(c, w, w->path, out, err);
-    char folder[4096], path[4096 + 300], best[4096 + 300] = "", looked[256] = "";
+pith_status circuit_model_path(const circuit_wanted *w, char best[CIRCUIT_PATH], pith_error *err) {
+    char folder[4096], path[CIRCUIT_PATH], looked[256] = "";
     uint64_t size, largest = 0;
+    best[0] = 0;
     for (int i = 0; share_folder(i, folder, sizeof folder) && !best[0]; i++) {
         DIR *d = opendir(folder);
         snprintf(looked + strlen(looked), sizeof looked - strlen(looked), "%s%.120s", i ? ", " : "", folder);
@@ -71,11 +70,11 @@ pith_status circuit_model_find(const pith_context *c, const circuit_wanted *w, c
             snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
             if (!could_be(w, path, &size) || size <= largest) continue;
             largest = size;
-            memcpy(best, path, sizeof best);
+            memcpy(best, path, sizeof path);
         }
         if (d) closedir(d);
     }
-    if (best[0]) return read_path(c, w, best, out, err);
+    if (best[0]) return PITH_OK;
     if (w->name)
         return pith_fail(err, PITH_NOT_FOUND, "model", -1,
                          "expected the model %016llx in %s: name its file with --model", (unsigned long long)w->name,
@@ -83,6 +82,13 @@ pith_status circuit_model_find(const pith_context *c, const circuit_wanted *w, c
     return pith_fail(err, PITH_NOT_FOUND, "model", -1,
                      "expected a model for pictures of %dx%dx%d in %s: train one with pith train circuit", w->width,
                      w->height, w->channels, looked);
+}
+
+pith_status circuit_model_find(const pith_context *c, const circuit_wanted *w, circuit_model *out, pith_error *err) {
+    char path[CIRCUIT_PATH];
+    *out = (circuit_model){0};
+    pith_status s = w->path ? PITH_OK : circuit_model_path(w, path, err);
+    return s ? s : read_path(c, w, w->path ? w->path : path, out, err);
 }
 
 void circuit_model_close(circuit_model *m) {

@@ -5,6 +5,8 @@
 #include "code/circuit.h"
 #include "tensor/tensor.h"
 
+enum { CIRCUIT_PATH = 4096 + 300 };
+
 typedef struct circuit_model { /* a model and the bytes it was read from */
     circuit *circuit;
     pith_bytes file;
@@ -21,6 +23,8 @@ typedef struct circuit_wanted {
 } circuit_wanted;
 
 pith_status circuit_model_find(const pith_context *c, const circuit_wanted *w, circuit_model *out, pith_error *err);
+/* The path of the file circuit_model_find would read for w->path NULL; looks at heads and ends of files only. */
+pith_status circuit_model_path(const circuit_wanted *w, char path[CIRCUIT_PATH], pith_error *err);
 /* From bytes that stay where they are. */
 pith_status circuit_model_read(const pith_context *c, const circuit_wanted *w, pith_bytes file, const char *where,
                                circuit_model *out, pith_error *err);

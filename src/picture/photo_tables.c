@@ -1,0 +1,50 @@
+/* picture/photo_tables.c - exponentials and logarithms by series, rounded to integers. */
+#include "picture/photo_tables.h"
+
+#include <pthread.h>
+
+static photo_tables tables;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+/* e^x for |x| at most 20: 24 terms of x / 64, squared six times. */
+static double exponential(double x) {
+    double sum = 1, term = 1;
+    for (int i = 1; i < 24; i++) term *= x / 64 / i, sum += term;
+    for (int i = 0; i < 6; i++) sum *= sum;
+    return sum;
+}
+
+/* ln(v) for v in (0, 2^20], by atanh of (v - 1) / (v + 1) after halvings. */
+static double logarithm(double v) {
+    const double two = 0.693147180559945309417232;
+    int halvings = 0;
+    while (v > 1.5) v /= 2, halvings++;
+    while (v < 0.75) v *= 2, halvings--;
+    double q = (v - 1) / (v + 1), power = q, sum = 0;
+    for (int i = 1; i < 40; i += 2) sum += power / i, power *= q * q;
+    return 2 * sum + halvings * two;
+}
+
+static int32_t nearest(double v) { return (int32_t)(v < 0 ? v - 0.5 : v + 0.5); }
+
+static int32_t clamp(int32_t v, int32_t low, int32_t high) { return v < low ? low : v > high ? high : v; }
+
+static void make(void) {
+    for (int i = -PHOTO_LOGIT; i <= PHOTO_LOGIT; i++)
+        tables.squash[i + PHOTO_LOGIT] =
+            (uint16_t)clamp(nearest(65536 / (1 + exponential(-(double)i / PHOTO_NAT))), 1, 65535);
+    for (int i = 0; i < 4096; i++) {
+        double p = (i + 0.5) / 4096;
+        tables.stretch[i] = (int16_t)nearest(PHOTO_NAT * logarithm(p / (1 - p)));
+    }
+    for (int i = -PHOTO_ENDS; i <= PHOTO_ENDS + 1; i++)
+        tables.below[i + PHOTO_ENDS] =
+            clamp(nearest(PHOTO_FULL / (1 + exponential(-(double)i / PHOTO_STEP))), 0, PHOTO_FULL);
+    for (int i = 0; i <= 1024; i++) tables.log[i] = (int16_t)nearest(PHOTO_NAT * logarithm(1 + i / 1024.0));
+    for (uint32_t i = 1; i < 4096; i++) tables.inverse[i] = (1u << 20) / i;
+}
+
+const photo_tables *photo_tables_get(void) {
+    pthread_once(&once, make);
+    return &tables;
+}
