@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "file/idx.h"
+#include "file/npy.h"
 #include "model/evaluate.h"
 #include "model/language_model.h"
 #include "train/classifier_file.h"
@@ -28,6 +29,10 @@ static const pith_option options[] = {
      .high = 1e7,
      .initial = 512,
      .help = "tokens a window"},
+    {.name = "logits",
+     .unit = "FILE.npy",
+     .type = PITH_TEXT,
+     .help = "keep the logits of the tokens scored: f32 [tokens][vocabulary]"},
     {.name = "tokenizer", .unit = "FILE", .type = PITH_TEXT, .help = "llama2.c checkpoints: their tokenizer"},
 };
 
@@ -60,6 +65,38 @@ static void print_language(const command *c, const evaluation *e) {
                   (long long)e->tokens, (long long)e->windows, (long long)e->context, e->tokens_per_s);
 }
 
+/* ---- logits kept as an array ---- */
+
+typedef struct keeper {
+    output *file;
+    int64_t vocab;
+} keeper;
+
+static pith_status keep(void *user, const float *logits, int64_t rows, pith_error *err) {
+    const keeper *k = user;
+    return output_write(k->file, logits, (size_t)(rows * k->vocab) * sizeof *logits, err);
+}
+
+static pith_status keeper_open(keeper *k, const command *c, const llama *m, evaluate_text *t, pith_error *err) {
+    const char *path = pith_value_text(c->values, "logits");
+    pith_tensor layout;
+    uint64_t bytes;
+    if (!path) return PITH_OK;
+    k->vocab = m->config.vocab;
+    t->watch = keep, t->user = k;
+    int64_t shape[] = {evaluate_scored(t->count, pith_value_int(c->values, "context")), k->vocab};
+    pith_status s = pith_tensor_layout(&layout, PITH_F32, 2, shape, &bytes, err);
+    return s == PITH_OK ? npy_begin(&k->file, path, c->force, &layout, err) : s;
+}
+
+/* The evaluation's status, or that of finishing the file. */
+static pith_status keeper_close(keeper *k, pith_status s, pith_error *err) {
+    if (!k->file) return s;
+    if (s == PITH_OK) return output_commit(k->file, err);
+    output_abort(k->file);
+    return s;
+}
+
 static pith_status eval_language(command *c, const char *data, pith_error *err) {
     const pith_values *v = c->values;
     const char *reference = pith_value_text(v, "reference");
@@ -69,6 +106,7 @@ static pith_status eval_language(command *c, const char *data, pith_error *err) 
     pith_bytes text = {0};
     token_list ids = {0};
     uint32_t *bytes = NULL;
+    keeper k = {0};
     evaluation e;
     pith_status s = language_model_open(&m, pith_operand(v, 0), &mo, &c->context, err);
     if (s == PITH_OK && reference) s = language_model_open(&other, reference, &mo, &c->context, err);
@@ -78,7 +116,10 @@ static pith_status eval_language(command *c, const char *data, pith_error *err) 
         const token_vocab *vocab = tokenizer_vocab(m.tokens);
         evaluate_text t = {
             .tokens = ids.ids, .bytes = bytes, .count = (int64_t)ids.count, .bos = vocab->add_bos ? vocab->bos : -1};
-        s = evaluate_model(&c->context, m.model, other.model, &t, pith_value_int(v, "context"), &e, err);
+        s = keeper_open(&k, c, m.model, &t, err);
+        if (s == PITH_OK)
+            s = evaluate_model(&c->context, m.model, other.model, &t, pith_value_int(v, "context"), &e, err);
+        s = keeper_close(&k, s, err);
     }
     if (s == PITH_OK) {
         print_language(c, &e);
@@ -172,7 +213,12 @@ static pith_status run(command *c, pith_error *err) {
     struct stat st;
     if (!data) return pith_fail(err, PITH_USAGE, "--data", -1, "expected a text or a folder to evaluate on");
     if (stat(data, &st) != 0) return pith_fail(err, PITH_NOT_FOUND, data, -1, "no such file or folder");
-    return S_ISDIR(st.st_mode) ? eval_classifier(c, data, err) : eval_language(c, data, err);
+    if (!S_ISDIR(st.st_mode)) return eval_language(c, data, err);
+    static const char *const texts[] = {"reference", "context", "logits", "tokenizer"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if (pith_value_given(c->values, texts[i]))
+            return pith_fail(err, PITH_USAGE, data, -1, "expected a text with --%s, found a folder", texts[i]);
+    return eval_classifier(c, data, err);
 }
 
 const verb verb_eval = {

@@ -223,16 +223,26 @@ static size_t make_header(const pith_tensor *t, const char *descr, char *out, si
     return whole;
 }
 
-pith_status npy_write(const char *path, bool replace, const pith_tensor *t, pith_error *err) {
-    const char *descr = descr_of(t->type);
-    if (!descr) return pith_fail(err, PITH_UNSUPPORTED, path, -1, "npy has no type for %s", pith_types[t->type].name);
+pith_status npy_begin(output **o, const char *path, bool replace, const pith_tensor *layout, pith_error *err) {
+    const char *descr = descr_of(layout->type);
     char header[512];
-    size_t size = make_header(t, descr, header, sizeof header);
-    output *o = NULL;
-    pith_status s = output_open(&o, path, replace, err);
+    if (!descr)
+        return pith_fail(err, PITH_UNSUPPORTED, path, -1, "npy has no type for %s", pith_types[layout->type].name);
+    size_t size = make_header(layout, descr, header, sizeof header);
+    pith_status s = output_open(o, path, replace, err);
     if (s != PITH_OK) return s;
-    s = output_write(o, header, size, err);
-    if (s == PITH_OK) s = output_write(o, t->data, pith_tensor_bytes(t), err);
+    s = output_write(*o, header, size, err);
+    if (s == PITH_OK) return PITH_OK;
+    output_abort(*o);
+    *o = NULL;
+    return s;
+}
+
+pith_status npy_write(const char *path, bool replace, const pith_tensor *t, pith_error *err) {
+    output *o = NULL;
+    pith_status s = npy_begin(&o, path, replace, t, err);
+    if (s != PITH_OK) return s;
+    s = output_write(o, t->data, pith_tensor_bytes(t), err);
     if (s == PITH_OK) return output_commit(o, err);
     output_abort(o);
     return s;

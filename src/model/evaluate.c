@@ -73,6 +73,7 @@ static pith_status run_window(work *w, const evaluate_text *text, int64_t index,
     /* the last token predicts nothing that is scored */
     pith_status s = llama_session_append(w->session, w->tokens, w->window - 1, w->scored, w->logits, err);
     sum->tokens_per_s += clock_seconds() - started;
+    if (s == PITH_OK && text->watch) s = text->watch(text->user, w->logits, w->scored, err);
     if (s == PITH_OK && w->reference) {
         llama_session_rewind(w->reference, 0);
         s = llama_session_append(w->reference, w->tokens, w->window - 1, w->scored, w->other, err);
@@ -109,6 +110,13 @@ static void finish(evaluation *sum, work *w) {
     sum->kl_p99 = w->reference ? distribution_quantile(w->divergence, sum->tokens, 0.99) : -1;
 }
 
+static int64_t scored_of(int64_t window) { return window - 1 - window / 2; }
+
+int64_t evaluate_scored(int64_t count, int64_t context) {
+    int64_t window = count < context ? count : context;
+    return window >= 4 ? count / window * scored_of(window) : 0;
+}
+
 pith_status evaluate_model(const pith_context *c, const llama *m, const llama *reference, const evaluate_text *text,
                            int64_t context, evaluation *out, pith_error *err) {
     memset(out, 0, sizeof *out);
@@ -119,7 +127,7 @@ pith_status evaluate_model(const pith_context *c, const llama *m, const llama *r
         return pith_fail(err, PITH_USAGE, "--data", -1, "expected a text of at least 4 tokens, found %lld",
                          (long long)text->count);
     work w = {.window = text->count < context ? text->count : context, .vocab = m->config.vocab};
-    w.scored = w.window - 1 - w.window / 2;
+    w.scored = scored_of(w.window);
     w.windows = text->count / w.window;
     pith_status s = open_work(&w, m, reference, err);
     for (int64_t i = 0; i < w.windows && s == PITH_OK; i++) {

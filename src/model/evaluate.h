@@ -9,6 +9,9 @@ typedef struct evaluate_text {
     const uint32_t *bytes; /* of the text that each token stands for */
     int64_t count;
     int32_t bos; /* replaces the first token of every window; -1: none */
+    /* Is shown the logits [rows][vocab] of the tokens scored, window after window. May be NULL. */
+    pith_status (*watch)(void *user, const float *logits, int64_t rows, pith_error *err);
+    void *user;
 } evaluate_text;
 
 typedef struct evaluation {
@@ -24,5 +27,7 @@ typedef struct evaluation {
  * (PITH_MISMATCH). */
 pith_status evaluate_model(const pith_context *c, const llama *m, const llama *reference, const evaluate_text *text,
                            int64_t context, evaluation *out, pith_error *err);
+/* How many tokens are scored of a text of `count`. */
+int64_t evaluate_scored(int64_t count, int64_t context);
 
 #endif
