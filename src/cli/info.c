@@ -176,8 +176,7 @@ static pith_status report_base(command *c, pith_reader *r, bool *found, pith_err
     return PITH_OK;
 }
 
-static pith_status run(command *c, pith_error *err) {
-    const char *path = pith_operand(c->values, 0);
+static pith_status describe(command *c, const char *path, pith_error *err) {
     pith_reader *r = NULL;
     uint8_t head[5] = {0};
     FILE *f = fopen(path, "rb");
@@ -194,10 +193,19 @@ static pith_status run(command *c, pith_error *err) {
     return s == PITH_OK && packed_model ? model(c, path, err) : s;
 }
 
+static pith_status run(command *c, pith_error *err) {
+    const char *path;
+    char *temporary;
+    pith_status s = models_input(c, pith_operand(c->values, 0), &path, &temporary, err);
+    if (s == PITH_OK) s = describe(c, path, err);
+    models_done(temporary);
+    return s;
+}
+
 const verb verb_info = {
     .name = "info",
     .summary = "what is in a model or .pith file; how a model cuts text into tokens",
-    .operands = "FILE",
+    .operands = "FILE|-",
     .example = "pith info small.pith",
     .details =
         "Bytes of tensors are those in the file. Tensors coded together share theirs by their number of elements.",

@@ -14,7 +14,8 @@ static const pith_option options[] = {
      .letter = 'o',
      .unit = "OUT",
      .type = PITH_TEXT,
-     .help = "x.safetensors, x.gguf, or DIR/ for a HuggingFace folder; pictures: x.idx3, x.png, DIR/"},
+     .help =
+         "x.safetensors, x.gguf, or DIR/ for a HuggingFace folder; - streams safetensors; pictures: x.idx3, x.png, DIR/"},
     {.name = "only", .unit = "K", .type = PITH_INT, .low = 0, .high = 1e15, .help = "this picture alone, from 0"},
     {.name = "mask",
      .unit = "FILE",
@@ -41,8 +42,39 @@ static const pith_method *method_of(pith_reader *r) {
 static pith_status by_method(command *c, const pith_method *m, pith_reader *r, const char *out, pith_error *err) {
     pith_range only = {.first = pith_value_int(c->values, "only"), .count = 1};
     pith_sink sink = {.path = out, .replace = c->force};
-    if (c->dry_run) return PITH_OK;
+    if (c->dry_run) {
+        if (!c->json) command_print("%s by method %s\n", out, m->name);
+        return m->describe ? m->describe(r, c->result, err) : PITH_OK;
+    }
     return m->unpack(&c->context, r, c->values, pith_value_given(c->values, "only") ? &only : NULL, &sink, err);
+}
+
+/* What would be written, tensor by tensor. */
+static pith_status print_plan(command *c, model_source *s, const char *out, pith_error *err) {
+    model_export e;
+    model_sink *k = NULL;
+    uint64_t total = 0;
+    pith_status status = model_export_prepare(&e, out, s, err);
+    if (status != PITH_OK) return status;
+    e.options.plan_only = true;
+    status = model_sink_open(&k, out, s, &e.options, err);
+    json_t *list = json_array();
+    for (size_t i = 0; i < s->count && status == PITH_OK; i++) {
+        pith_tensor t;
+        const char *name = model_sink_planned(k, i, &t);
+        if (!name) continue;
+        uint64_t bytes = pith_tensor_bytes(&t);
+        total += bytes;
+        if (!c->json) command_print("%-40s %-7s %12llu\n", name, pith_types[t.type].name, (unsigned long long)bytes);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:I}", "name", name, "type", pith_types[t.type].name, "bytes",
+                                              (json_int_t)bytes));
+    }
+    if (status == PITH_OK && !c->json) command_print("tensors: %llu bytes\n", (unsigned long long)total);
+    json_object_set_new(c->result, "tensors", list);
+    json_object_set_new(c->result, "tensor_bytes", json_integer((json_int_t)total));
+    model_sink_abort(k);
+    model_export_release(&e);
+    return status;
 }
 
 static pith_status model(command *c, const char *in, const char *out, pith_error *err) {
@@ -51,7 +83,8 @@ static pith_status model(command *c, const char *in, const char *out, pith_error
                         .context = &c->context};
     model_source *s = NULL;
     pith_status status = model_source_open(&s, in, &mo, err);
-    if (status == PITH_OK && !c->dry_run) status = model_convert(out, s, c->force, &c->context, err);
+    if (status == PITH_OK && c->dry_run) status = print_plan(c, s, out, err);
+    else if (status == PITH_OK) status = model_convert(out, s, c->force, &c->context, err);
     model_source_close(s);
     return status;
 }
@@ -82,6 +115,8 @@ static pith_status run(command *c, pith_error *err) {
     char *temporary;
     if (!out) return pith_fail(err, PITH_USAGE, "-o", -1, "expected the file or folder to write");
     pith_status s = output_not_input(out, pith_operand(c->values, 0), err);
+    if (strcmp(out, "-") == 0 && c->json && !c->dry_run)
+        s = pith_fail(err, PITH_USAGE, "--json", -1, "standard output holds the file already");
     if (s == PITH_OK) s = models_input(c, pith_operand(c->values, 0), &in, &temporary, err);
     if (s != PITH_OK) return s;
     s = unpack(c, in, out, err);

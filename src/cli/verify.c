@@ -30,8 +30,7 @@ static pith_status decode_by_method(const command *c, pith_reader *r, pith_error
     return m && !m->needs_model ? m->unpack(&c->context, r, NULL, NULL, NULL, err) : PITH_OK;
 }
 
-static pith_status run(command *c, pith_error *err) {
-    const char *path = pith_operand(c->values, 0);
+static pith_status verify(command *c, const char *path, pith_error *err) {
     model_options mo = {.context = &c->context, .base = pith_value_text(c->values, "base")};
     pith_reader *r = NULL;
     model_source *s = NULL;
@@ -56,10 +55,19 @@ static pith_status run(command *c, pith_error *err) {
     return status;
 }
 
+static pith_status run(command *c, pith_error *err) {
+    const char *path;
+    char *temporary;
+    pith_status s = models_input(c, pith_operand(c->values, 0), &path, &temporary, err);
+    if (s == PITH_OK) s = verify(c, path, err);
+    models_done(temporary);
+    return s;
+}
+
 const verb verb_verify = {
     .name = "verify",
     .summary = "check every byte of a .pith file",
-    .operands = "FILE.pith",
+    .operands = "FILE.pith|-",
     .example = "pith verify small.pith",
     .min_operands = 1,
     .max_operands = 1,

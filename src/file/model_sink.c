@@ -16,7 +16,8 @@ static bool ends_with(const char *path, const char *ending) {
 }
 
 model_target model_target_of(const char *path) {
-    return ends_with(path, ".gguf") ? MODEL_GGUF : ends_with(path, ".safetensors") ? MODEL_SAFETENSORS : MODEL_FOLDER;
+    bool plain = ends_with(path, ".safetensors") || strcmp(path, "-") == 0;
+    return ends_with(path, ".gguf") ? MODEL_GGUF : plain ? MODEL_SAFETENSORS : MODEL_FOLDER;
 }
 
 pith_status model_reorder_rows(const pith_tensor *t, uint64_t heads, bool to_adjacent, uint8_t *out, pith_error *err) {
@@ -59,6 +60,11 @@ pith_status model_sink_open(model_sink **out, const char *path, model_source *s,
     }
     *out = k;
     return PITH_OK;
+}
+
+const char *model_sink_planned(const model_sink *k, size_t i, pith_tensor *layout) {
+    *layout = k->plan[i].layout;
+    return k->plan[i].skip ? NULL : k->plan[i].name;
 }
 
 static pith_status put_gguf(model_sink *k, const sink_tensor *p, const pith_tensor *t, pith_error *err) {

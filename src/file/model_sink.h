@@ -11,6 +11,7 @@
 
 typedef struct model_sink_options {
     bool replace;
+    bool plan_only;            /* nothing is written: model_sink_planned and model_sink_abort alone follow */
     const meta *meta;          /* instead of the source's: with the tokenizer's keys, a changed name ... */
     const uint16_t *types;     /* of each tensor as it will be put; NULL: as in the source */
     int file_type;             /* GGUF's general.file_type; -1: as the metadata have it */
@@ -23,7 +24,7 @@ typedef struct model_sink_options {
 
 typedef struct model_sink model_sink;
 
-/* What PATH means: "x.gguf", "x.safetensors", and anything else a folder. */
+/* What PATH means: "x.gguf", "x.safetensors", "-" (safetensors on standard output), and anything else a folder. */
 typedef enum model_target { MODEL_GGUF, MODEL_SAFETENSORS, MODEL_FOLDER } model_target;
 model_target model_target_of(const char *path);
 
@@ -34,6 +35,8 @@ model_target model_target_of(const char *path);
  * the very header the source had if nothing changed. */
 pith_status model_sink_open(model_sink **k, const char *path, model_source *s, const model_sink_options *o,
                             pith_error *err);
+/* What tensor i will be: its layout, and its name, which is NULL if the target leaves it out. */
+const char *model_sink_planned(const model_sink *k, size_t i, pith_tensor *layout);
 /* Tensor i (0, 1, 2 ... in turn). GGUF: in canonical orientation, of the type announced. Else: as model_source_load
  * gives it; block types are written as f32. */
 pith_status model_sink_put(model_sink *k, size_t i, const pith_tensor *t, pith_error *err);

@@ -122,6 +122,7 @@ pith_status sink_folder_open(model_sink *k, pith_error *err) {
     char weights[PATH_ROOM];
     pith_status st = check_target(k, err);
     if (st != PITH_OK) return st;
+    if (k->options.plan_only) return sink_plain_open(k, "", true, err);
     size_t room = strlen(k->path) + 32;
     char *folder = memory_alloc(room);
     if (!folder) return sink_no_memory(k, err);

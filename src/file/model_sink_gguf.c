@@ -51,7 +51,7 @@ static pith_status own_meta(const model_sink *k, bool scaled, meta **out, pith_e
             snprintf(key, sizeof key, "%.64s.rope.scaling.%s", architecture, i ? "factor" : "type");
             meta_remove(*out, key);
         }
-    for (size_t i = 0; i < k->source->count; i++) blocks = blocks || pith_types[k->plan[i].layout.type].block > 1;
+    for (size_t i = 0; i < k->source->count; i++) blocks = blocks || pith_type_is_packed(k->plan[i].layout.type);
     if (st == PITH_OK && blocks && !meta_has(*out, "general.quantization_version"))
         st = meta_set_u32(*out, "general.quantization_version", 2, err);
     if (st == PITH_OK && k->options.file_type >= 0)
@@ -96,14 +96,15 @@ pith_status sink_gguf_open(model_sink *k, pith_error *err) {
     scaling r;
     pith_status st = PITH_OK;
     for (size_t i = 0; i < k->source->count && st == PITH_OK; i++) st = plan_tensor(k, i, err);
+    if (st != PITH_OK || k->options.plan_only) return st;
     bool scaled = llama3_scaling(k->meta, &r);
-    if (st == PITH_OK && scaled && model_source_find(k->source, factors_name) < 0) {
+    if (scaled && model_source_find(k->source, factors_name) < 0) {
         float *factors = memory_alloc((size_t)(r.dims / 2) * sizeof *factors);
         if (!factors) return sink_no_memory(k, err);
         llama3_factors(&r, factors);
         k->factors = factors;
     }
-    if (st == PITH_OK) st = own_meta(k, scaled, &m, err);
+    st = own_meta(k, scaled, &m, err);
     if (st == PITH_OK) st = gguf_writer_open(&k->gguf, k->path, k->options.replace, m, err);
     meta_free(m);
     return st == PITH_OK ? declare_all(k, &r, err) : st;

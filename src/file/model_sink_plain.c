@@ -39,7 +39,7 @@ static pith_status plan_tensor(model_sink *k, size_t i, bool hf, pith_error *err
         return unsupported(p, "the name is too long", err);
     pith_status st = hf ? plan_hf(k, t, p, err) : PITH_OK;
     if (st != PITH_OK || p->skip) return st;
-    if (pith_types[type].block > 1) {
+    if (pith_type_is_packed(type)) {
         if (!k->options.to_f32) return unsupported(p, "expected a plain type", err);
         type = PITH_F32;
     }
@@ -87,7 +87,7 @@ pith_status sink_plain_open(model_sink *k, const char *path, bool hf, pith_error
     pith_bytes header = {0};
     pith_status st = PITH_OK;
     for (size_t i = 0; i < k->source->count && st == PITH_OK; i++) st = plan_tensor(k, i, hf, err);
-    if (st != PITH_OK) return st;
+    if (st != PITH_OK || k->options.plan_only) return st;
     bool same = same_header(k, &header);
     if (!same) st = make_header(k, hf, &header, err);
     if (st == PITH_OK) st = safetensors_writer_open(&k->plain, path, k->options.replace, header, err);
@@ -114,7 +114,7 @@ pith_status sink_plain_put(model_sink *k, size_t i, const pith_tensor *given, pi
     const pith_tensor *t = given;
     uint8_t *moved = NULL;
     pith_status st = PITH_OK;
-    if (pith_types[t->type].block > 1) {
+    if (pith_type_is_packed(t->type)) {
         st = k->options.to_f32 ? expand(k, t, &expanded, err) : unsupported(p, "expected a plain type", err);
         t = &expanded;
     }

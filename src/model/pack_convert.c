@@ -82,7 +82,7 @@ pith_status pack_convert(const pith_context *c, const pith_tensor *in, uint16_t 
     memset(out, 0, sizeof *out);
     if (!f) return pith_fail(err, PITH_UNSUPPORTED, name, -1, "%s is no type of weights", pith_types[type].name);
     pith_status s = pith_tensor_new(out, type, in->rank, in->shape, err);
-    if (s == PITH_OK && pith_types[in->type].block > 1) s = pith_packed_from_tensor(&e.packed, in, err);
+    if (s == PITH_OK && pith_type_is_packed(in->type)) s = pith_packed_from_tensor(&e.packed, in, err);
     if (s == PITH_OK && pith_tensor_elements(in) > 0) {
         s = pack_slabs(c, &e, f, importance, out, &own);
         if (s != PITH_OK) pith_fail(err, s, name, own.offset, "%s", own.text);

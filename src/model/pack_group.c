@@ -11,7 +11,7 @@
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
 
-static bool plain(const pack_item *item) { return pith_types[item->layout->type].block == 1; }
+static bool plain(const pack_item *item) { return !pith_type_is_packed(item->layout->type); }
 
 typedef struct plain_items { /* the plain ones of a group, in tensor_ways' terms */
     tensor_item *item;

@@ -8,6 +8,8 @@
     { name, 1, bytes, gguf, st, is_float }
 #define BLOCK(name, elements, bytes, gguf) \
     { name, elements, bytes, gguf, NULL, 0 }
+#define PART(name, elements, bytes, st) \
+    { name, elements, bytes, -1, st, 0 }
 
 const pith_type_row pith_types[PITH_TYPES] = {
     [PITH_F32] = PLAIN("f32", 4, 0, "F32", 1),
@@ -42,7 +44,16 @@ const pith_type_row pith_types[PITH_TYPES] = {
     [PITH_TQ1_0] = BLOCK("tq1_0", 256, 54, 34),
     [PITH_TQ2_0] = BLOCK("tq2_0", 256, 66, 35),
     [PITH_MXFP4] = BLOCK("mxfp4", 32, 17, 39),
+    [PITH_F8_E8M0] = PLAIN("f8_e8m0", 1, -1, "F8_E8M0", 0),
+    [PITH_F8_E4M3FNUZ] = PLAIN("f8_e4m3fnuz", 1, -1, "F8_E4M3FNUZ", 0),
+    [PITH_F8_E5M2FNUZ] = PLAIN("f8_e5m2fnuz", 1, -1, "F8_E5M2FNUZ", 0),
+    [PITH_F4] = PART("f4", 2, 1, "F4"),
+    [PITH_F6_E2M3] = PART("f6_e2m3", 4, 3, "F6_E2M3"),
+    [PITH_F6_E3M2] = PART("f6_e3m2", 4, 3, "F6_E3M2"),
+    [PITH_C64] = PLAIN("c64", 8, -1, "C64", 0),
 };
+
+bool pith_type_is_packed(uint16_t type) { return pith_types[type].block > 1 && !pith_types[type].safetensors; }
 
 int pith_type_by_name(const char *name) {
     for (int i = 0; i < PITH_TYPES; i++)

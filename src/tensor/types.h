@@ -5,6 +5,7 @@
 #ifndef TENSOR_TYPES_H
 #define TENSOR_TYPES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum pith_type {
@@ -40,12 +41,20 @@ enum pith_type {
     PITH_TQ1_0,
     PITH_TQ2_0,
     PITH_MXFP4,
+    /* only kept and given back: */
+    PITH_F8_E8M0,
+    PITH_F8_E4M3FNUZ,
+    PITH_F8_E5M2FNUZ,
+    PITH_F4,      /* two in a byte */
+    PITH_F6_E2M3, /* four in three bytes */
+    PITH_F6_E3M2,
+    PITH_C64,
     PITH_TYPES
 };
 
 typedef struct pith_type_row {
     const char *name; /* "f32", "q4_k" */
-    uint16_t block;   /* elements a block holds (1 for plain types) */
+    uint16_t block;   /* elements a block holds (1 for whole bytes) */
     uint16_t block_bytes;
     int16_t gguf;            /* GGUF tensor type, -1: none */
     const char *safetensors; /* dtype there ("BF16"), NULL: none */
@@ -54,6 +63,9 @@ typedef struct pith_type_row {
 
 extern const pith_type_row pith_types[PITH_TYPES];
 
+/* Block types of quant/format.h, which become floats only there; not the elements of less than a byte that safetensors
+ * has. */
+bool pith_type_is_packed(uint16_t type);
 int pith_type_by_name(const char *name);        /* any case; -1 if unknown */
 int pith_type_by_gguf(int64_t gguf);            /* -1 if unknown */
 int pith_type_by_safetensors(const char *name); /* -1 if unknown */

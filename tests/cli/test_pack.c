@@ -84,6 +84,96 @@ static void refuses_flipped_bits(void **state) {
     }
 }
 
+/* A file with one small tensor of every type that safetensors has. */
+static void write_every_type(const char *path) {
+    static const char *const dtypes[] = {"BOOL",    "F4",      "F6_E2M3", "F6_E3M2",     "U8",          "I8",
+                                         "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "I16",
+                                         "U16",     "F16",     "BF16",    "I32",         "U32",         "F32",
+                                         "C64",     "F64",     "I64",     "U64"};
+    static const int bits[] = {8, 4, 6, 6, 8, 8, 8, 8, 8, 8, 8, 16, 16, 16, 16, 32, 32, 32, 64, 64, 64, 64};
+    char header[4096] = "{";
+    size_t n = 1, at = 0;
+    for (size_t i = 0; i < sizeof bits / sizeof *bits; i++) {
+        size_t bytes = 3 * 40 * (size_t)bits[i] / 8;
+        n += (size_t)sprintf(header + n, "%s\"t%d\":{\"dtype\":\"%s\",\"shape\":[3,40],\"data_offsets\":[%d,%d]}",
+                             i ? "," : "", (int)i, dtypes[i], (int)at, (int)(at + bytes));
+        at += bytes;
+    }
+    n += (size_t)sprintf(header + n, "}");
+    uint64_t length = n;
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    fwrite(&length, 8, 1, f);
+    fwrite(header, 1, n, f);
+    for (size_t i = 0; i < at; i++) fputc((int)(i * i * 2654435761u >> 13), f);
+    fclose(f);
+}
+
+static void every_type_passes(void **state) {
+    (void)state;
+    static uint8_t a[1 << 16], b[1 << 16];
+    write_every_type(at("e.safetensors"));
+    size_t n = slurp(at("e.safetensors"), a, sizeof a);
+    static const char *const types[] = {"lossless", "q8_0"}; /* 40 columns: the floats fall back to f16 */
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(CALL("pack", at("e.safetensors"), "-o", at("e.pith"), "--type", types[k], "--force"), 0);
+        assert_int_equal(CALL("unpack", at("e.pith"), "-o", at("back.safetensors"), "--force"), 0);
+        size_t m = slurp(at("back.safetensors"), b, sizeof b);
+        if (k == 0) assert_int_equal(m, n);
+        if (k == 0) assert_memory_equal(a, b, n);
+    }
+    safetensors s = {0};
+    pith_tensor t;
+    assert_int_equal(safetensors_open(&s, at("back.safetensors"), NULL), PITH_OK);
+    assert_int_equal(s.count, 22);
+    assert_int_equal(safetensors_load(&s, (size_t)safetensors_find(&s, "t1"), &t, NULL), PITH_OK); /* F4 stays */
+    assert_int_equal(t.type, PITH_F4);
+    pith_tensor_release(&t);
+    safetensors_close(&s);
+    assert_int_equal(CALL("pack", at("e.safetensors"), "-o", at("e.gguf"), "--type", "q8_0"), 1); /* has no F4 */
+}
+
+static int shell(const char *format, ...) {
+    char line[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(line, sizeof line, format, list);
+    va_end(list);
+    return system(line);
+}
+
+static void streams(void **state) {
+    (void)state;
+    static uint8_t a[1 << 16], b[1 << 16];
+    int code = shell("cd %s && cat m.safetensors | %s pack - -o - | %s unpack - -o - > back.safetensors", folder,
+                     PITH_COMMAND, PITH_COMMAND);
+    assert_int_equal(code, 0);
+    size_t n = slurp(at("m.safetensors"), a, sizeof a);
+    assert_int_equal(slurp(at("back.safetensors"), b, sizeof b), n);
+    assert_memory_equal(a, b, n);
+    assert_int_equal(shell("cd %s && %s pack m.safetensors -o - | %s verify - -q", folder, PITH_COMMAND, PITH_COMMAND),
+                     0);
+    assert_int_equal(CALL("unpack", at("m.safetensors"), "-o", "-", "--json"), 2);
+}
+
+static void dry_runs_write_nothing(void **state) {
+    (void)state;
+    static const char *const outs[] = {"d.pith", "d.gguf", "d.safetensors"};
+    fflush(stdout);
+    int kept = dup(STDOUT_FILENO);
+    assert_non_null(freopen("/dev/null", "w", stdout));
+    int codes[6];
+    for (int k = 0; k < 3; k++) {
+        codes[k] = k == 2 ? 0 : CALL("pack", at("m.safetensors"), "-o", at(outs[k]), "--type", "q8_0", "--dry-run");
+        codes[3 + k] = k == 0 ? 0 : CALL("unpack", at("m.safetensors"), "-o", at(outs[k]), "--dry-run");
+    }
+    fflush(stdout);
+    dup2(kept, STDOUT_FILENO);
+    close(kept);
+    for (int k = 0; k < 6; k++) assert_int_equal(codes[k], 0);
+    for (int k = 0; k < 3; k++) assert_int_not_equal(access(at(outs[k]), F_OK), 0);
+}
+
 /* Importance from a text, kept in a file, gives the same bytes from that file; none gives others. */
 static void calibrates(void **state) {
     (void)state;
@@ -200,6 +290,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(gives_the_same_bytes_back),
                                        cmocka_unit_test(refuses_flipped_bits),
                                        cmocka_unit_test(calibrates),
+                                       cmocka_unit_test(every_type_passes),
+                                       cmocka_unit_test(streams),
+                                       cmocka_unit_test(dry_runs_write_nothing),
                                        cmocka_unit_test(packs_the_difference_to_a_base),
                                        cmocka_unit_test(packs_equal_models_into_nothing),
                                        cmocka_unit_test(ends_cleanly_without_memory)};

@@ -78,6 +78,7 @@ static void type_tables_agree(void **state) {
         assert_int_equal(pith_type_by_name(pith_types[i].name), i);
         if (pith_types[i].gguf >= 0) assert_int_equal(pith_type_by_gguf(pith_types[i].gguf), i);
         if (pith_types[i].safetensors) assert_int_equal(pith_type_by_safetensors(pith_types[i].safetensors), i);
+        assert_false(pith_type_is_packed((uint16_t)i) && (pith_types[i].safetensors || pith_types[i].block == 1));
     }
     assert_int_equal(pith_type_by_gguf(4), -1);
 }
