@@ -1,10 +1,11 @@
-/* cli/bench.c - pith bench: speed of a model beside what the machine could do. */
+/* cli/bench.c - pith bench: speed of a model beside what the machine could do, and what orders of coding cost. */
 #include "cli/command.h"
 
 #include "file/model_source.h"
 #include "model/open.h"
 #include "model/random.h"
 #include "model/speed.h"
+#include "picture/circuit_speed.h"
 
 #include <string.h>
 
@@ -48,11 +49,8 @@ static pith_status say(command *c, const speed_report *r, pith_error *err) {
     return PITH_OK;
 }
 
-static pith_status run(command *c, pith_error *err) {
-    const char *what = pith_operand(c->values, 0);
-    bool decode = strcmp(what, "decode") == 0;
-    if (!decode && strcmp(what, "prefill") != 0)
-        return pith_fail(err, PITH_USAGE, NULL, -1, "expected decode or prefill, found %s", what);
+static pith_status language_model(command *c, pith_error *err) {
+    bool decode = strcmp(pith_operand(c->values, 0), "decode") == 0;
     llama *m = NULL;
     pith_status s = open_model(c, &m, err);
     if (s != PITH_OK) return s;
@@ -62,6 +60,46 @@ static pith_status run(command *c, pith_error *err) {
     s = (decode ? speed_decode : speed_prefill)(&c->context, m, tokens, &report, err);
     llama_free(m);
     return s == PITH_OK ? say(c, &report, err) : s;
+}
+
+/* Pictures of 14 x 14 and 28 x 28: the ratios grow with the number of values. */
+static pith_status circuit_orders(command *c, pith_error *err) {
+    static const char *const names[CIRCUIT_ORDERS] = {"naive", "larger child first", "two messages"};
+    json_t *sizes = json_array();
+    pith_status s = PITH_OK;
+    for (int32_t side = 14; side <= 28 && !s; side += 14) {
+        circuit_speed r;
+        s = circuit_speed_measure(side, (int32_t)pith_value_int(c->values, "states"), &r, err);
+        json_t *orders = json_array();
+        for (int i = 0; i < CIRCUIT_ORDERS && !s; i++) {
+            if (!c->json)
+                command_print("D %4d  %-18s %9lld transitions (1/%.2f of naive)  %9.3f ms (1/%.2f)\n", r.values,
+                              names[i], (long long)r.transitions[i],
+                              (double)r.transitions[0] / (double)r.transitions[i], 1e3 * r.seconds[i],
+                              r.seconds[0] / r.seconds[i]);
+            json_array_append_new(orders, json_pack("{s:s, s:I, s:f}", "order", names[i], "transitions",
+                                                    (json_int_t)r.transitions[i], "seconds", r.seconds[i]));
+        }
+        json_array_append_new(sizes, json_pack("{s:i, s:o}", "values", s ? 0 : r.values, "orders", orders));
+    }
+    json_object_set_new(c->result, "sizes", sizes);
+    return s;
+}
+
+static const struct {
+    const char *name;
+    pith_status (*run)(command *c, pith_error *err);
+} benches[] = {
+    {"decode", language_model},
+    {"prefill", language_model},
+    {"circuit", circuit_orders},
+};
+
+static pith_status run(command *c, pith_error *err) {
+    const char *what = pith_operand(c->values, 0);
+    for (size_t i = 0; i < sizeof benches / sizeof *benches; i++)
+        if (strcmp(what, benches[i].name) == 0) return benches[i].run(c, err);
+    return pith_fail(err, PITH_USAGE, NULL, -1, "expected decode, prefill or circuit, found %s", what);
 }
 
 static const pith_option options[] = {
@@ -75,15 +113,23 @@ static const pith_option options[] = {
      .type = PITH_INT,
      .high = 65536,
      .help = "tokens of one measurement; 0: 64 for decode, 512 for prefill"},
+    {.name = "states",
+     .unit = "M",
+     .type = PITH_INT,
+     .low = 1,
+     .high = CIRCUIT_MAX_STATES,
+     .initial = 32,
+     .help = "circuit: hidden states of a node"},
 };
 
 const verb verb_bench = {
     .name = "bench",
-    .summary = "speed of a model, and the share of what this machine could do",
-    .operands = "decode|prefill [MODEL]",
+    .summary = "speed of a model beside what this machine could do",
+    .operands = "decode|prefill [MODEL] | circuit",
     .example = "pith bench decode --random 377m --type q4_k",
     .details = "Memory bandwidth and the peak of 8-bit multiplications are probed with the same threads right before "
-               "each of nine measurements. Bytes are those of the tensors in the file, each matrix once.",
+               "each of nine measurements. Bytes are those of the tensors in the file, each matrix once.\n"
+               "circuit counts and times three ways to a picture's probabilities: naive, the paper's, and pith's.",
     .min_operands = 1,
     .max_operands = 2,
     .options = options,

@@ -4,7 +4,7 @@
  * down(i) = (down(p) inside(p)) A_i, where inside(p)[k] is the probability of all that was coded below p given its
  * state k. The value's masses are down(i) B_i; then B_i[.][x_i] starts inside(i), and when the subtree is complete A_i
  * inside(i) goes into inside(p). That is 2 M^2 products an edge and picture, whatever the tree: less than the paper's
- * |p| log D (bench/circuit_orders.c counts both). A value is coded as a group of 16 and its place in the group, so that
+ * |p| log D (pith bench circuit counts both). A value is coded as a group of 16 and its place in the group, so that
  * 32 masses are made instead of 256.
  *
  * All segments of a chunk go through a node together (small dense products); each has its own range coder. */

@@ -1,0 +1,31 @@
+/* judge/run_parts.h - what paper_run.c and its parts share: the state of one run. */
+#ifndef JUDGE_RUN_PARTS_H
+#define JUDGE_RUN_PARTS_H
+
+#include "judge/paper_run.h"
+#include "judge/process.h"
+
+typedef struct runner {
+    const pith_context *context;
+    const paper *paper;
+    const paper_run_options *options;
+    environment variables; /* of every command; $out and $seed change from arm to arm */
+    json_t *result;        /* the document; its rows grow */
+    double deadline;       /* clock_seconds() after which nothing more starts; 0: none */
+    char work[4096];       /* absolute */
+    char kept[4096 + 16];  /* WORK/result.json */
+} runner;
+
+/* Finds every input, sets its variable, and returns {"name": {"path", "bytes", "hash"}}. */
+pith_status run_inputs(runner *r, json_t **out, pith_error *err);
+/* Sees that `name` is made for this seed, sets its variable, and enters it in the result's "made". */
+pith_status run_made(runner *r, const char *name, int seed, pith_error *err);
+
+/* Runs a command of a recipe in `folder`; what it prints goes to LOG.out and LOG.err. Its failure is PITH_MISMATCH with
+ * the last line it wrote. `where` is for messages: "circuit m32 pack". */
+pith_status run_command(const runner *r, const char *line, const char *folder, const char *log, const char *where,
+                        process_end *end, pith_error *err);
+/* $seed, as text. */
+pith_status run_set_seed(runner *r, int seed, pith_error *err);
+
+#endif
