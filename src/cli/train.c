@@ -73,11 +73,13 @@ static pith_status dry_run(command *c, const recipe *r, pith_error *err) {
     double steps = (double)pith_value_int(recipe_values(r), "steps"), seconds = plan.seconds_a_step * steps;
     if (!c->json)
         command_print(
-            "parameters       %zu\nFLOPs a step     %.4g\nmemory           %.1f MiB\nseconds a step   %.3f\nexpected time    %.0f s for %.0f steps\n",
-            plan.parameters, plan.flops, plan.bytes / 1048576, plan.seconds_a_step, seconds, steps);
-    json_object_update_new(c->result, json_pack("{s:I, s:f, s:f, s:f, s:f}", "parameters", (json_int_t)plan.parameters,
-                                                "flops_per_step", plan.flops, "bytes", plan.bytes, "seconds_per_step",
-                                                plan.seconds_a_step, "seconds", seconds));
+            "parameters       %zu\nFLOPs a step     %.4g\nmemory           %.1f MiB, %.1f of them a step's values and gradients\nseconds a step   %.3f\nexpected time    %.0f s for %.0f steps\n",
+            plan.parameters, plan.flops, plan.bytes / 1048576, plan.step_bytes / 1048576, plan.seconds_a_step, seconds,
+            steps);
+    json_object_update_new(c->result,
+                           json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "parameters", (json_int_t)plan.parameters,
+                                     "flops_per_step", plan.flops, "bytes", plan.bytes, "step_bytes", plan.step_bytes,
+                                     "seconds_per_step", plan.seconds_a_step, "seconds", seconds));
     return PITH_OK;
 }
 
@@ -105,7 +107,7 @@ static pith_status train_recipe(command *c, pith_error *err) {
     if (s == PITH_OK) s = train_run(r, &c->context, &o, folder, &out, err);
     recipe_free(r);
     if (s != PITH_OK) return s;
-    if (!c->json)
+    if (!c->json && !c->quiet)
         command_print(
             "%lld steps in %.1f s, %.0f %s/s, training loss %.4f; held-out loss %.4f, %s %.4f; step memory %.1f MiB\n%s/model.safetensors\n",
             (long long)out.steps, out.seconds, out.samples_per_s, out.unit, out.loss, out.score.loss, out.score.metric,
@@ -137,7 +139,8 @@ static pith_status train_bpe(command *c, pith_error *err) {
     double started = clock_seconds();
     pith_status s = bpe_train_run(&c->context, paths, n, &o, out, err);
     if (s != PITH_OK) return s;
-    if (!c->json) command_print("%s: %zu tokens at most, %.1f s\n", out, o.vocab, clock_seconds() - started);
+    if (!c->json && !c->quiet)
+        command_print("%s: %zu tokens at most, %.1f s\n", out, o.vocab, clock_seconds() - started);
     json_object_update_new(c->result, json_pack("{s:s, s:f}", "tokenizer", out, "seconds", clock_seconds() - started));
     return PITH_OK;
 }

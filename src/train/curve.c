@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINES = 2000, COLUMNS = 60, ROWS = 12, WIDTH = 720, HEIGHT = 360, MARGIN = 56 };
+enum { LINES = 1000, COLUMNS = 60, ROWS = 12, WIDTH = 720, HEIGHT = 360, MARGIN = 56 };
 
 struct curve {
     char *text;

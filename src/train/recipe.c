@@ -99,13 +99,20 @@ static pith_status set_text(recipe *r, const char *name, const char *text, pith_
     return recipe_fail(r, err, s, name, "%s", words);
 }
 
-static pith_status wrong_type(const recipe *r, const char *name, const pith_option *row, const char *found,
+static const char *type_word(const json_t *value) {
+    static const char *const words[] = {
+        [JSON_OBJECT] = "an object", [JSON_ARRAY] = "a list", [JSON_STRING] = "a string", [JSON_INTEGER] = "a number",
+        [JSON_REAL] = "a number",    [JSON_TRUE] = "true",    [JSON_FALSE] = "false",     [JSON_NULL] = "null"};
+    return words[json_typeof(value)];
+}
+
+static pith_status wrong_type(const recipe *r, const char *name, const pith_option *row, const json_t *value,
                               pith_error *err) {
     const char *expected = row->type == PITH_FLAG                            ? "true or false"
                            : row->type == PITH_LIST                          ? "a list"
                            : row->type == PITH_INT || row->type == PITH_REAL ? "a number"
                                                                              : "a string";
-    return recipe_fail(r, err, PITH_USAGE, name, "expected %s, found %s", expected, found);
+    return recipe_fail(r, err, PITH_USAGE, name, "expected %s, found %s", expected, type_word(value));
 }
 
 static pith_status set_scalar(recipe *r, const char *name, const pith_option *row, const json_t *value,
@@ -113,31 +120,27 @@ static pith_status set_scalar(recipe *r, const char *name, const pith_option *ro
     char number[64];
     bool wants_number = row->type == PITH_INT || row->type == PITH_REAL;
     if (json_is_boolean(value)) {
-        if (row->type != PITH_FLAG) return wrong_type(r, name, row, "true or false", err);
+        if (row->type != PITH_FLAG) return wrong_type(r, name, row, value, err);
         return json_is_true(value) ? set_text(r, name, "", err) : PITH_OK;
     }
     if (json_is_number(value)) {
-        if (!wants_number && row->type != PITH_LIST) return wrong_type(r, name, row, "a number", err);
+        if (!wants_number && row->type != PITH_LIST) return wrong_type(r, name, row, value, err);
         if (json_is_integer(value)) snprintf(number, sizeof number, "%lld", (long long)json_integer_value(value));
         else snprintf(number, sizeof number, "%.17g", json_real_value(value));
         return set_text(r, name, number, err);
     }
     if (json_is_string(value)) {
-        if (wants_number || row->type == PITH_FLAG) return wrong_type(r, name, row, "a string", err);
+        if (wants_number || row->type == PITH_FLAG) return wrong_type(r, name, row, value, err);
         return set_text(r, name, json_string_value(value), err);
     }
-    return wrong_type(r, name, row,
-                      json_is_array(value)    ? "a list"
-                      : json_is_object(value) ? "an object"
-                                              : "null",
-                      err);
+    return wrong_type(r, name, row, value, err);
 }
 
 static pith_status set_value(recipe *r, const char *name, const json_t *value, pith_error *err) {
     const pith_option *row = find_row(r, name);
     if (!row) return recipe_fail(r, err, PITH_USAGE, name, "unknown key");
     if (row->type != PITH_LIST) return set_scalar(r, name, row, value, err);
-    if (!json_is_array(value)) return wrong_type(r, name, row, "something else", err);
+    if (!json_is_array(value)) return wrong_type(r, name, row, value, err);
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *item = json_array_get(value, i);
         if (!json_is_string(item) && !json_is_number(item))

@@ -153,7 +153,14 @@ static pith_status evaluate(run *w, train_score *score, pith_error *err) {
     return curve_evaluation(w->curve, w->state.step, score->loss, score->value, err);
 }
 
+/* Weights can leave the finite numbers one step before the loss does: such ones replace no checkpoint. */
 static pith_status save_checkpoint(run *w, pith_error *err) {
+    for (size_t i = 0; i < w->params.floats; i++)
+        if (!isfinite(w->params.weights[i]))
+            return pith_fail(err, PITH_NOT_FINITE, NULL, -1,
+                             "a weight is not a finite number after step %lld; the last checkpoint is kept "
+                             "(--trap-nan names the operation)",
+                             (long long)w->state.step);
     return checkpoint_write(w->checkpoint_path, &w->state, &w->params, &w->optimizer, w->best, curve_text(w->curve),
                             err);
 }
@@ -285,7 +292,8 @@ pith_status train_estimate(const recipe *r, const pith_context *c, train_plan *o
         out->parameters = params_count(&w.params);
         out->flops = w.task->cost(w.self).flops * (double)w.parts;
         int arrays = 2 + optimizer_moments(&w.optimizer) + (w.optimizer.averaged != NULL) + (w.best != NULL);
-        out->bytes = (double)w.params.floats * sizeof(float) * arrays + (double)tape_high_water(w.tape);
+        out->step_bytes = (double)tape_high_water(w.tape);
+        out->bytes = (double)w.params.floats * sizeof(float) * arrays + out->step_bytes;
     }
     close_run(&w);
     return s;

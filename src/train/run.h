@@ -15,7 +15,8 @@ typedef struct train_options {
 typedef struct train_plan { /* what a run will cost */
     size_t parameters;
     double flops;          /* of one step */
-    double bytes;          /* parameters, gradients, moments; and the step's high water where it was measured */
+    double step_bytes;     /* the most a step held, measured on one: activations, gradients of them, scratch */
+    double bytes;          /* that, and parameters, their gradients, moments, averages */
     double seconds_a_step; /* measured on one step */
 } train_plan;
 
