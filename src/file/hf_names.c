@@ -115,6 +115,15 @@ bool hf_from_canonical(const char *architecture, const char *canonical, char out
     return translate(architecture, canonical, false, out, transposed);
 }
 
+pith_status hf_add_tensor(model_source *s, const char *name, const pith_tensor *layout, pith_error *err) {
+    char canonical[HF_NAME];
+    bool transposed = false;
+    bool known = hf_to_canonical(meta_text(s->meta, "general.architecture", NULL), name, canonical, &transposed);
+    if (transposed && layout->rank != 2)
+        return pith_fail(err, PITH_CORRUPT, s->path, -1, "tensor %.64s: expected a matrix", name);
+    return model_source_add(s, name, known ? canonical : name, layout, transposed, err);
+}
+
 bool hf_is_leftover(const char *name) {
     static const char *const endings[] = {".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"};
     size_t n = strlen(name);

@@ -141,14 +141,9 @@ static pith_status open_shard(model_source *s, const char *name, pith_error *err
 static pith_status add_tensor(model_source *s, size_t shard, size_t entry, pith_error *err) {
     folder *f = s->self;
     const safetensors_entry *e = &f->shard[shard].entries[entry];
-    char canonical[HF_NAME];
-    bool transposed = false;
-    bool known = hf_to_canonical(meta_text(s->meta, "general.architecture", NULL), e->name, canonical, &transposed);
     if (memory_reserve((void **)&f->at, &f->capacity, s->count + 1, sizeof *f->at) != 0) return no_memory(s, err);
     f->at[s->count] = (place){(uint32_t)shard, (uint32_t)entry};
-    if (transposed && e->layout.rank != 2)
-        return pith_fail(err, PITH_CORRUPT, s->path, -1, "tensor %.64s: expected a matrix", e->name);
-    return model_source_add(s, e->name, known ? canonical : e->name, &e->layout, transposed, err);
+    return hf_add_tensor(s, e->name, &e->layout, err);
 }
 
 /* Every tensor of every shard the index names; the index has to agree about where each is. */

@@ -84,7 +84,7 @@ static bool gives_factors(const pith_tensor *t, double base, double factor, doub
     return true;
 }
 
-/* Llama-3 scaling out of the tensor of divisors: contexts of 2^6 to 2^17 with factors 1 and 4 for low and high. */
+/* Llama-3 scaling out of the tensor of divisors: contexts of 2^3 to 2^17 with factors 1 and 4 for low and high. */
 static json_t *scaling_of_factors(writer *w, model_source *s, int64_t i) {
     pith_tensor t = {0};
     double base = 10000, factor = 1, original;
@@ -97,7 +97,7 @@ static json_t *scaling_of_factors(writer *w, model_source *s, int64_t i) {
     json_t *found = NULL;
     if (t.type == PITH_F32 && t.rank == 1 && ((uintptr_t)t.data & 3) == 0) {
         for (int64_t k = 0; k < t.shape[0]; k++) factor = fmax(factor, ((const float *)t.data)[k]);
-        for (original = 64; original <= 131072 && !found; original *= 2)
+        for (original = 8; original <= 131072 && !found; original *= 2)
             if (gives_factors(&t, base, factor, original))
                 found =
                     json_pack("{s:s, s:f, s:f, s:f, s:i}", "rope_type", "llama3", "factor", factor, "low_freq_factor",

@@ -7,6 +7,7 @@
 #include "model/pack_payload.h"
 
 #include "base/memory.h"
+#include "file/hf_names.h"
 #include "file/safetensors.h"
 
 #include <stdio.h>
@@ -153,9 +154,13 @@ static pith_status take_tensor(input *in, model_source *s) {
 
 static pith_status tensors_of_header(const input *in, const pack_head *h, model_source *s) {
     safetensors f = {0};
+    bool folder = strcmp(h->origin, "huggingface") == 0;
     pith_status st = safetensors_parse(&f, in->where, h->header, h->header_data, in->err);
-    for (size_t i = 0; st == PITH_OK && i < f.count; i++)
-        st = model_source_add(s, f.entries[i].name, f.entries[i].name, &f.entries[i].layout, false, in->err);
+    for (size_t i = 0; st == PITH_OK && i < f.count; i++) {
+        const safetensors_entry *e = &f.entries[i];
+        st = folder ? hf_add_tensor(s, e->name, &e->layout, in->err)
+                    : model_source_add(s, e->name, e->name, &e->layout, false, in->err);
+    }
     safetensors_close(&f);
     return st;
 }

@@ -93,8 +93,42 @@ static void folders_give_the_logits_of_transformers(void **state) {
     }
 }
 
+static int convert(const char *what, const char *in, const char *out) {
+    char *argv[] = {"pith", (char *)what, (char *)in, "-o", (char *)out, "--force", "-q", NULL};
+    return command_main(7, argv);
+}
+
+/* Folder to GGUF and .pith, these to folders and into each other: other names, orders, orientations and rows. */
+static void detours_change_nothing(void **state) {
+    (void)state;
+    static const struct {
+        const char *what, *in, *out;
+    } roads[] = {{"pack", NULL, "a.gguf"},       {"pack", NULL, "a.pith"},       {"unpack", "a.gguf", "from-gguf"},
+                 {"unpack", "a.pith", "folder"}, {"unpack", "a.pith", "b.gguf"}, {"pack", "a.gguf", "b.pith"},
+                 {"pack", "folder", "c.gguf"}};
+    char work[] = "/tmp/pith-detours-XXXXXX", home[512], line[256];
+    assert_non_null(mkdtemp(work));
+    assert_non_null(getcwd(home, sizeof home));
+    for (size_t i = 0; i < NAMES; i++) {
+        truth t;
+        read_truth(&t, names[i]);
+        assert_int_equal(chdir(work), 0);
+        for (size_t k = 0; k < sizeof roads / sizeof *roads; k++) {
+            const char *in = roads[k].in ? roads[k].in : fixture(names[i], "");
+            if (convert(roads[k].what, in, roads[k].out) != 0)
+                fail_msg("%s: %s %s -o %s failed", names[i], roads[k].what, in, roads[k].out);
+            check_model(roads[k].out, &t);
+        }
+        pith_tensor_release(&t.logits);
+    }
+    assert_int_equal(chdir(home), 0);
+    snprintf(line, sizeof line, "rm -r %s", work);
+    assert_int_equal(system(line), 0);
+}
+
 int main(void) {
     json_set_alloc_funcs(memory_alloc, memory_free);
-    const struct CMUnitTest tests[] = {cmocka_unit_test(folders_give_the_logits_of_transformers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(folders_give_the_logits_of_transformers),
+                                       cmocka_unit_test(detours_change_nothing)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
