@@ -229,9 +229,12 @@ pith_status bulk_decode_chunk(pith_bytes in, pith_bytes out, pith_error *err) {
 
 /* ---- streams of chunks, each after its bytes (u32) ---- */
 
+enum { WAVE = 16 }; /* chunks coded at once: their memory serves the next ones, too */
+
 typedef struct encode_job {
     pith_bytes in;
-    coded *chunk;
+    size_t first; /* chunk that chunk[0] is */
+    coded chunk[WAVE];
     int bits;
     atomic_int failed;
 } encode_job;
@@ -247,30 +250,38 @@ static void encode_range(void *user, int64_t begin, int64_t end, int worker) {
     (void)worker;
     encode_job *j = user;
     for (int64_t i = begin; i < end; i++)
-        if (encode_chunk(chunk_at(j->in, (size_t)i), j->bits, &j->chunk[i], NULL) != PITH_OK)
+        if (encode_chunk(chunk_at(j->in, j->first + (size_t)i), j->bits, &j->chunk[i], NULL) != PITH_OK)
             atomic_store(&j->failed, 1);
 }
 
-pith_status bulk_encode(pith_bytes in, int bits, pith_bytes *out, pith_error *err) {
-    size_t n = chunks_of(in.size), total = 0;
-    *out = (pith_bytes){NULL, 0};
-    encode_job job = {in, memory_zero(n, sizeof(coded)), bits, 0};
-    if (!job.chunk) return no_memory(err);
-    parallel_for((int64_t)n, 1, encode_range, &job);
-    for (size_t i = 0; i < n; i++) total += 4 + job.chunk[i].size;
-    uint8_t *p = atomic_load(&job.failed) ? NULL : memory_alloc(total);
-    if (p) *out = (pith_bytes){p, total};
+/* Chunks [first, first + n) behind p, where there is room for them even if none shrinks. */
+static uint8_t *encode_wave(encode_job *j, size_t n, uint8_t *p) {
+    memset(j->chunk, 0, sizeof j->chunk);
+    parallel_for((int64_t)n, 1, encode_range, j);
     for (size_t i = 0; i < n; i++) {
-        if (p) {
-            uint32_t size = (uint32_t)job.chunk[i].size;
-            memcpy(p, &size, 4);
-            memcpy(p + 4, job.chunk[i].data, size);
-            p += 4 + size;
-        }
-        memory_free(job.chunk[i].memory);
+        uint32_t size = (uint32_t)j->chunk[i].size;
+        memcpy(p, &size, 4);
+        if (size) memcpy(p + 4, j->chunk[i].data, size);
+        p += 4 + size;
+        memory_free(j->chunk[i].memory);
     }
-    memory_free(job.chunk);
-    return out->data ? PITH_OK : no_memory(err);
+    return p;
+}
+
+pith_status bulk_encode(pith_bytes in, int bits, pith_bytes *out, pith_error *err) {
+    size_t chunks = chunks_of(in.size), wave = (size_t)parallel_threads() < WAVE ? (size_t)parallel_threads() : WAVE;
+    uint8_t *memory = memory_alloc(in.size + 5 * chunks), *p = memory;
+    encode_job job = {.in = in, .bits = bits};
+    for (; memory && job.first < chunks && !atomic_load(&job.failed); job.first += wave)
+        p = encode_wave(&job, chunks - job.first < wave ? chunks - job.first : wave, p);
+    if (memory && !atomic_load(&job.failed)) {
+        uint8_t *fit = memory_grow(memory, (size_t)(p - memory) + 1, 1);
+        *out = (pith_bytes){fit ? fit : memory, (size_t)(p - memory)};
+        return PITH_OK;
+    }
+    memory_free(memory);
+    *out = (pith_bytes){NULL, 0};
+    return no_memory(err);
 }
 
 typedef struct decode_job {

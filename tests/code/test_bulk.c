@@ -244,6 +244,30 @@ static void survives_lack_of_memory(void **state) {
     memory_free(kept.data);
 }
 
+/* 10^9 symbols: every counter and offset beyond 2^31 and 2^32 bits. Only where PITH_DEEP is set: 3 GB of memory. */
+static void a_billion_symbols(void **state) {
+    (void)state;
+    enum { N = 1000000000 };
+    if (!getenv("PITH_DEEP")) skip();
+    uint8_t *in = memory_alloc(N), *back = memory_zero(N, 1);
+    assert_non_null(in);
+    assert_non_null(back);
+    static uint8_t some[1 << 20];
+    rng r = rng_new(3, 3);
+    for (size_t i = 0; i < sizeof some; i++) some[i] = (uint8_t)(int)lrint(rng_normal(&r) * 8);
+    for (size_t i = 0; i < N; i++) in[i] = some[rng_u32(&r) % sizeof some];
+    for (int bits = BULK_FAST; bits <= BULK_MOST_PRECISE; bits += 3) {
+        pith_bytes out;
+        assert_int_equal(bulk_encode((pith_bytes){in, N}, bits, &out, NULL), PITH_OK);
+        assert_true(out.size > N / 2 && out.size < N / 4 * 3);
+        assert_int_equal(bulk_decode(out, (pith_bytes){back, N}, NULL), PITH_OK);
+        assert_true(memcmp(in, back, N) == 0);
+        memory_free(out.data);
+    }
+    memory_free(in);
+    memory_free(back);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trips),
@@ -253,6 +277,7 @@ int main(void) {
         cmocka_unit_test(damage_ends_in_an_error_or_in_bounds),
         cmocka_unit_test(tables_fit_and_come_back),
         cmocka_unit_test(survives_lack_of_memory),
+        cmocka_unit_test(a_billion_symbols),
     };
     return cmocka_run_group_tests_name("code/bulk", tests, NULL, NULL);
 }
