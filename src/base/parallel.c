@@ -1,153 +1,230 @@
-/* base/parallel.c - the two backends of parallel_for.
+/* base/parallel.c - the loop all threads share, and the two ways to have threads.
  *
  * OpenMP is the one that runs beside oneDNN and OpenBLAS (one pool for all). The pthread pool is for ThreadSanitizer
- * and for hosts with their own threads. Both hand out chunks dynamically; results never depend on who ran a chunk. */
+ * and for hosts with their own threads. A backend only runs a function on every thread; the loop is dealt out here, and
+ * results never depend on who ran a chunk. */
 #include "base/parallel.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <unistd.h>
 
 #if defined(PITH_OPENMP)
 #include <omp.h>
-#else
-#include <pthread.h>
 #endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum { MAX_THREADS = 64, SPINS = 1000 }; /* a spin is some 20 to 40 ns: longer waits sleep */
 
 static int wanted; /* 0: all cores */
 
 static int cores(void) {
     long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n > 0 ? (int)n : 1;
+    return n < 1 ? 1 : n < MAX_THREADS ? (int)n : MAX_THREADS;
 }
 
 int parallel_threads(void) { return wanted > 0 ? wanted : cores(); }
 
-static _Thread_local bool inside;
+/* --- waiting: spin a little, then sleep ------------------------------------------------------------------------------- */
 
-static void run_serial(int64_t n, int64_t grain, parallel_fn fn, void *user) {
-    for (int64_t i = 0; i < n; i += grain) fn(user, i, i + grain < n ? i + grain : n, 0);
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t news;
+    atomic_int sleepers;
+} bed = {.lock = PTHREAD_MUTEX_INITIALIZER, .news = PTHREAD_COND_INITIALIZER};
+
+/* Sequentially consistent on both sides: either the sleeper sees the new value or the writer sees the sleeper. */
+static void wait_while(atomic_uint *value, unsigned old) {
+    for (int i = 0; i < SPINS; i++) {
+        if (atomic_load_explicit(value, memory_order_acquire) != old) return;
+#if defined(__x86_64__)
+        _mm_pause();
+#endif
+    }
+    pthread_mutex_lock(&bed.lock);
+    atomic_fetch_add(&bed.sleepers, 1);
+    while (atomic_load(value) == old) pthread_cond_wait(&bed.news, &bed.lock);
+    atomic_fetch_sub(&bed.sleepers, 1);
+    pthread_mutex_unlock(&bed.lock);
 }
+
+static void wake_all(void) {
+    if (atomic_load(&bed.sleepers) == 0) return;
+    pthread_mutex_lock(&bed.lock);
+    pthread_cond_broadcast(&bed.news);
+    pthread_mutex_unlock(&bed.lock);
+}
+
+/* --- one loop for a team ---------------------------------------------------------------------------------------------- */
+
+static struct {
+    int64_t n, grain;
+    parallel_fn fn;
+    void *user;
+    int threads;
+    struct {
+        _Alignas(64) atomic_llong next;
+        int64_t end;
+    } part[MAX_THREADS];              /* chunks of each thread, on a cache line of its own */
+    _Alignas(64) atomic_uint loops;   /* published so far */
+    atomic_bool open;                 /* the last one may be entered */
+    _Alignas(64) atomic_uint members; /* threads in it besides the leader */
+    atomic_bool over;                 /* no more will come */
+} team;
+
+static _Thread_local bool inside; /* a chunk */
+static bool standing;             /* the others stand by */
+
+static void deal(int64_t n, int64_t grain, parallel_fn fn, void *user) {
+    int64_t chunks = (n + grain - 1) / grain;
+    team.n = n, team.grain = grain, team.fn = fn, team.user = user, team.threads = parallel_threads();
+    for (int t = 0; t < team.threads; t++) {
+        atomic_store_explicit(&team.part[t].next, chunks * t / team.threads, memory_order_relaxed);
+        team.part[t].end = chunks * (t + 1) / team.threads;
+    }
+}
+
+static void take_chunks(int worker) {
+    inside = true;
+    for (int k = 0; k < team.threads; k++) {
+        int t = (worker + k) % team.threads;
+        for (;;) {
+            int64_t c = atomic_fetch_add_explicit(&team.part[t].next, 1, memory_order_relaxed);
+            if (c >= team.part[t].end) break;
+            int64_t begin = c * team.grain, end = begin + team.grain < team.n ? begin + team.grain : team.n;
+            team.fn(team.user, begin, end, worker);
+        }
+    }
+    inside = false;
+}
+
+/* The leader goes through all parts itself, so that a chunk not done then is with a thread that has entered. One that
+ * comes late finds the loop closed and holds nobody up: the leader closes, then counts; they count, then look. */
+static void lead(int64_t n, int64_t grain, parallel_fn fn, void *user) {
+    deal(n, grain, fn, user);
+    atomic_store(&team.open, true);
+    atomic_fetch_add(&team.loops, 1);
+    wake_all();
+    take_chunks(0);
+    atomic_store(&team.open, false);
+    for (unsigned m; (m = atomic_load(&team.members)) > 0;) wait_while(&team.members, m);
+}
+
+static void stand_by(int worker) {
+    for (unsigned seen = 0;;) {
+        wait_while(&team.loops, seen);
+        seen = atomic_load(&team.loops);
+        atomic_fetch_add(&team.members, 1);
+        bool over = atomic_load(&team.over);
+        if (atomic_load(&team.open)) take_chunks(worker);
+        atomic_fetch_sub(&team.members, 1);
+        wake_all();
+        if (over) return;
+    }
+}
+
+static void dismiss(void) {
+    atomic_store(&team.over, true);
+    atomic_fetch_add(&team.loops, 1);
+    wake_all();
+}
+
+static void muster(void) {
+    atomic_store(&team.over, false);
+    atomic_store(&team.loops, 0);
+}
+
+/* --- the two backends ------------------------------------------------------------------------------------------------- */
 
 #if defined(PITH_OPENMP)
 
-void parallel_set_threads(int threads) {
-    wanted = threads > 0 ? threads : 0;
-    omp_set_num_threads(parallel_threads());
-}
+static void threads_changed(void) { omp_set_num_threads(parallel_threads()); }
 
-void parallel_for(int64_t n, int64_t grain, parallel_fn fn, void *user) {
-    if (n <= 0) return;
-    if (grain < 1) grain = 1;
-    int64_t chunks = (n + grain - 1) / grain;
-    int threads = parallel_threads();
-    if (threads == 1 || chunks == 1 || inside) {
-        run_serial(n, grain, fn, user);
-        return;
-    }
-#pragma omp parallel num_threads(threads)
+static void with_team(void (*fn)(void *user), void *user) {
+    muster();
+#pragma omp parallel num_threads(parallel_threads())
     {
-        inside = true;
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t c = 0; c < chunks; c++) {
-            int64_t begin = c * grain, end = begin + grain < n ? begin + grain : n;
-            fn(user, begin, end, omp_get_thread_num());
-        }
-        inside = false;
+        if (omp_get_thread_num() == 0) {
+            fn(user);
+            dismiss();
+        } else stand_by(omp_get_thread_num());
     }
 }
 
 #else
 
-enum { MAX_THREADS = 63 };
-
 static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t start, finish;
     pthread_t thread[MAX_THREADS];
     int count; /* workers running besides the caller */
-    uint64_t generation;
-    int busy;
-    bool quit;
-    int64_t n, grain, chunks;
-    atomic_llong next;
-    parallel_fn fn;
-    void *user;
-} pool = {.lock = PTHREAD_MUTEX_INITIALIZER, .start = PTHREAD_COND_INITIALIZER, .finish = PTHREAD_COND_INITIALIZER};
+} pool;
 
-static void take_chunks(int worker) {
-    inside = true;
-    for (;;) {
-        int64_t c = atomic_fetch_add(&pool.next, 1);
-        if (c >= pool.chunks) break;
-        int64_t begin = c * pool.grain, end = begin + pool.grain < pool.n ? begin + pool.grain : pool.n;
-        pool.fn(pool.user, begin, end, worker);
-    }
-    inside = false;
-}
-
-static void *work(void *arg) {
-    int worker = (int)(intptr_t)arg;
-    pthread_mutex_lock(&pool.lock);
-    uint64_t seen = 0;
-    for (;;) {
-        while (pool.generation == seen && !pool.quit) pthread_cond_wait(&pool.start, &pool.lock);
-        if (pool.quit) break;
-        seen = pool.generation;
-        pthread_mutex_unlock(&pool.lock);
-        take_chunks(worker);
-        pthread_mutex_lock(&pool.lock);
-        if (--pool.busy == 0) pthread_cond_signal(&pool.finish);
-    }
-    pthread_mutex_unlock(&pool.lock);
+static void *work(void *worker) {
+    stand_by((int)(intptr_t)worker);
     return NULL;
 }
 
 static void stop_pool(void) {
-    pthread_mutex_lock(&pool.lock);
-    pool.quit = true;
-    pthread_cond_broadcast(&pool.start);
-    pthread_mutex_unlock(&pool.lock);
+    dismiss();
     for (int i = 0; i < pool.count; i++) pthread_join(pool.thread[i], NULL);
     pool.count = 0;
-    pool.quit = false;
-    pool.generation = 0;
 }
 
 /* Fewer threads than asked for (the system refuses some) is slower, not wrong. */
 static void start_pool(int workers) {
-    if (workers > MAX_THREADS) workers = MAX_THREADS;
     if (pool.count == workers) return;
     stop_pool();
+    muster();
     for (int i = 0; i < workers; i++) {
         if (pthread_create(&pool.thread[i], NULL, work, (void *)(intptr_t)(i + 1)) != 0) break;
         pool.count++;
     }
 }
 
-void parallel_set_threads(int threads) { wanted = threads > 0 ? threads : 0; }
+static void threads_changed(void) {}
+
+static void with_team(void (*fn)(void *user), void *user) {
+    start_pool(parallel_threads() - 1);
+    fn(user);
+}
+
+#endif
+
+void parallel_set_threads(int threads) {
+    wanted = threads < 1 ? 0 : threads < MAX_THREADS ? threads : MAX_THREADS;
+    threads_changed();
+}
+
+void parallel_team(void (*fn)(void *user), void *user) {
+    if (parallel_threads() == 1 || inside || standing) {
+        fn(user);
+        return;
+    }
+    standing = true;
+    with_team(fn, user);
+    standing = false;
+}
+
+/* --- the loop --------------------------------------------------------------------------------------------------------- */
+
+typedef struct single {
+    int64_t n, grain;
+    parallel_fn fn;
+    void *user;
+} single;
+
+static void lead_single(void *user) {
+    const single *s = user;
+    lead(s->n, s->grain, s->fn, s->user);
+}
 
 void parallel_for(int64_t n, int64_t grain, parallel_fn fn, void *user) {
     if (n <= 0) return;
     if (grain < 1) grain = 1;
-    int64_t chunks = (n + grain - 1) / grain;
-    int threads = parallel_threads();
-    if (threads == 1 || chunks == 1 || inside) {
-        run_serial(n, grain, fn, user);
-        return;
-    }
-    start_pool(threads - 1);
-    pthread_mutex_lock(&pool.lock);
-    pool.n = n, pool.grain = grain, pool.chunks = chunks, pool.fn = fn, pool.user = user;
-    atomic_store(&pool.next, 0);
-    pool.busy = pool.count;
-    pool.generation++;
-    pthread_cond_broadcast(&pool.start);
-    pthread_mutex_unlock(&pool.lock);
-    take_chunks(0);
-    pthread_mutex_lock(&pool.lock);
-    while (pool.busy > 0) pthread_cond_wait(&pool.finish, &pool.lock);
-    pthread_mutex_unlock(&pool.lock);
+    if (parallel_threads() == 1 || n <= grain || inside) {
+        for (int64_t i = 0; i < n; i += grain) fn(user, i, i + grain < n ? i + grain : n, 0);
+    } else if (standing) lead(n, grain, fn, user);
+    else parallel_team(lead_single, &(single){n, grain, fn, user});
 }
-
-#endif

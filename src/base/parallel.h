@@ -10,10 +10,16 @@
 /* Does items [begin, end). `worker` is 0..parallel_threads()-1 and may index per-thread scratch, nothing else. */
 typedef void (*parallel_fn)(void *user, int64_t begin, int64_t end, int worker);
 
-/* Cuts [0, n) into chunks of `grain` items (the last may be shorter) and runs fn on each. Returns when all are done. */
+/* Cuts [0, n) into chunks of `grain` items (the last may be shorter) and runs fn on each. Returns when all are done.
+ * Each thread begins with its own stretch of chunks, in order, and helps the others when that is done. */
 void parallel_for(int64_t n, int64_t grain, parallel_fn fn, void *user);
 
-void parallel_set_threads(int threads); /* 0: all cores this process may use */
+/* Runs fn(user) on the calling thread while the others stand by: a parallel_for in it then starts and ends within a
+ * microsecond. For long rows of short loops, a decoded token is some two hundred; while they wait for long, the others
+ * sleep. */
+void parallel_team(void (*fn)(void *user), void *user);
+
+void parallel_set_threads(int threads); /* 0: all cores this process may use; at most 64 */
 int parallel_threads(void);
 
 #endif

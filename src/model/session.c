@@ -265,6 +265,25 @@ static void run_batch(llama_session *s, const int32_t *tokens, int64_t n, int64_
     one_linear(s, &m->head, s->h, wanted, logits);
 }
 
+typedef struct appending {
+    llama_session *s;
+    const int32_t *tokens;
+    int64_t n, wanted;
+    float *logits;
+} appending;
+
+static void append(void *user) {
+    const appending *a = user;
+    float *logits = a->logits;
+    for (int64_t done = 0; done < a->n;) {
+        int64_t batch = a->n - done < BATCH ? a->n - done : BATCH, first = a->n - a->wanted;
+        int64_t rows = done + batch > first ? done + batch - larger(first, done) : 0;
+        run_batch(a->s, a->tokens + done, batch, rows, logits);
+        logits += rows * a->s->m->config.vocab;
+        done += batch;
+    }
+}
+
 pith_status llama_session_append(llama_session *s, const int32_t *tokens, int64_t n, int64_t wanted, float *logits,
                                  pith_error *err) {
     const decoder_config *c = &s->m->config;
@@ -277,12 +296,6 @@ pith_status llama_session_append(llama_session *s, const int32_t *tokens, int64_
             return pith_fail(err, PITH_MISMATCH, NULL, -1,
                              "expected token ids below %lld, found %d: the tokenizer does not fit the model",
                              (long long)c->vocab, tokens[i]);
-    for (int64_t done = 0; done < n;) {
-        int64_t batch = n - done < BATCH ? n - done : BATCH, first = n - wanted;
-        int64_t rows = done + batch > first ? done + batch - larger(first, done) : 0;
-        run_batch(s, tokens + done, batch, rows, logits);
-        logits += rows * c->vocab;
-        done += batch;
-    }
+    parallel_team(append, &(appending){s, tokens, n, wanted, logits});
     return PITH_OK;
 }

@@ -95,6 +95,25 @@ static void every_item_is_done_once(void **state) {
     parallel_set_threads(0);
 }
 
+/* Each loop needs what the one before it left. */
+static void many_loops(void *user) {
+    for (int k = 0; k < 2000; k++) parallel_for(50 + k % 3, 1 + k % 7, add_range, user);
+}
+
+static void a_team_does_loop_after_loop(void **state) {
+    (void)state;
+    for (int threads = 1; threads <= 5; threads++) {
+        parallel_set_threads(threads);
+        int hits[52] = {0};
+        for (int k = 0; k < 3; k++) {
+            parallel_team(many_loops, hits);
+            parallel_for(52, 1, add_range, hits);
+        }
+        for (int i = 0; i < 52; i++) assert_int_equal(hits[i], 3 * (i < 50 ? 2001 : i == 50 ? 1334 : 667));
+    }
+    parallel_set_threads(0);
+}
+
 static void hashes_a_stream_like_the_whole(void **state) {
     (void)state;
     uint8_t data[1000];
@@ -144,7 +163,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(arena_marks_and_high_water),        cmocka_unit_test(philox_known_answers),
         cmocka_unit_test(random_numbers_have_their_moments), cmocka_unit_test(every_item_is_done_once),
-        cmocka_unit_test(hashes_a_stream_like_the_whole),    cmocka_unit_test(errors_keep_the_first_cause),
-        cmocka_unit_test(allocation_fails_when_told)};
+        cmocka_unit_test(a_team_does_loop_after_loop),       cmocka_unit_test(hashes_a_stream_like_the_whole),
+        cmocka_unit_test(errors_keep_the_first_cause),       cmocka_unit_test(allocation_fails_when_told)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
