@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "base/progress.h"
 #include "file/json.h"
 #include "file/output.h"
@@ -19,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH = 4096 + 512, SMOKE_REPEATS = 2 };
+enum { PATH = 4096 + 512, SMOKE_REPEATS = 1 };
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
 
@@ -148,12 +149,20 @@ static pith_status run_step(runner *r, const place *p, const paper_step *step, j
 
 /* ---- rows ---- */
 
-static pith_status keep(const runner *r, pith_error *err) {
+static pith_status write_result(const runner *r, const char *path, pith_error *err) {
     char *text = json_print(r->result, 1);
     if (!text) return no_memory(err);
-    pith_status s = output_file(r->kept, true, text, strlen(text), err);
+    pith_status s = output_file(path, true, text, strlen(text), err);
     memory_free(text);
     return s;
+}
+
+static pith_status keep(const runner *r, pith_error *err) { return write_result(r, r->kept, err); }
+
+static pith_status publish(const runner *r, pith_error *err) {
+    char path[PATH];
+    snprintf(path, sizeof path, "%s/result.json", r->paper->folder);
+    return write_result(r, path, err);
 }
 
 static const char *missing_program(const runner *r, const paper_arm *a) {
@@ -297,6 +306,13 @@ static pith_status set_settings(runner *r, pith_error *err) {
     return s;
 }
 
+/* $threads, a setting every recipe has. */
+static pith_status set_threads(runner *r, pith_error *err) {
+    char text[16];
+    snprintf(text, sizeof text, "%d", r->threads);
+    return environment_set(&r->variables, "threads", text, err);
+}
+
 /* The document without rows: all that must agree for a run to go on. */
 static pith_status new_result(runner *r, pith_error *err) {
     char recipe[17], scratch[PATH], now[32];
@@ -308,10 +324,10 @@ static pith_status new_result(runner *r, pith_error *err) {
     if (!s) s = stamp_source(&r->variables, r->paper->folder, scratch, &source, err);
     if (!s) s = stamp_file(r->options->command, &command, err);
     if (!s) {
-        r->result =
-            json_pack("{s:i, s:s, s:b, s:s, s:O, s:O, s:o, s:O, s:s, s:[], s:[]}", "paper", r->paper->number, "name",
-                      r->paper->name, "smoke", r->options->smoke, "recipe", recipe, "source", source, "command",
-                      command, "machine", stamp_machine(), "inputs", inputs, "started", now, "made", "rows");
+        r->result = json_pack("{s:i, s:s, s:b, s:i, s:s, s:O, s:O, s:o, s:O, s:s, s:[], s:[]}", "paper",
+                              r->paper->number, "name", r->paper->name, "smoke", r->options->smoke, "threads",
+                              r->threads, "recipe", recipe, "source", source, "command", command, "machine",
+                              stamp_machine(), "inputs", inputs, "started", now, "made", "rows");
         if (!r->result) s = no_memory(err);
     }
     json_decref(inputs);
@@ -322,7 +338,7 @@ static pith_status new_result(runner *r, pith_error *err) {
 
 /* Takes over the rows of an earlier run that agrees in everything. */
 static void go_on(runner *r) {
-    static const char *const same[] = {"paper", "smoke", "recipe", "source", "command", "machine", "inputs"};
+    static const char *const same[] = {"paper", "smoke", "threads", "recipe", "source", "command", "machine", "inputs"};
     json_t *old = r->options->fresh ? NULL : json_load_file(r->kept, JSON_REJECT_DUPLICATES, NULL);
     bool agree = old && !json_object_get(old, "finished");
     for (size_t i = 0; i < sizeof same / sizeof *same && agree; i++)
@@ -342,6 +358,7 @@ static pith_status start(runner *r, pith_error *err) {
     snprintf(r->kept, sizeof r->kept, "%s/result.json", r->work);
     s = environment_start(&r->variables, r->options->command, err);
     if (!s) s = set_settings(r, err);
+    if (!s) s = set_threads(r, err);
     if (!s) s = new_result(r, err);
     if (!s) go_on(r);
     return s;
@@ -356,13 +373,8 @@ static pith_status finish(runner *r, pith_error *err) {
     if (s) return s;
     json_object_set_new(r->result, "claims", claims);
     json_object_set_new(r->result, "finished", json_string(now));
-    s = keep(r, err);
-    if (!s && !r->options->smoke) {
-        char *text = json_print(r->result, 1);
-        snprintf(path, sizeof path, "%s/result.json", r->paper->folder);
-        s = text ? output_file(path, true, text, strlen(text), err) : no_memory(err);
-        memory_free(text);
-    }
+    if (!r->options->smoke) s = publish(r, err);
+    if (!s) s = keep(r, err);
     snprintf(path, sizeof path, "%s/arms", r->work);
     return s ? s : folder_remove(path, err);
 }
@@ -379,6 +391,7 @@ pith_status paper_run(const pith_context *c, const paper *p, const paper_run_opt
     runner r = {.context = c, .paper = p, .options = o};
     size_t done, total;
     memory_adopt_jansson();
+    r.threads = parallel_threads();
     r.deadline = o->seconds > 0 ? clock_seconds() + o->seconds : 0;
     pith_status s = check_arms(p, o, err);
     if (!s) s = start(&r, err);

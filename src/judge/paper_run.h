@@ -18,7 +18,7 @@ typedef struct paper_run_options {
     size_t arm_count;
     const char *const *made; /* "NAME=FOLDER": taken as made from there */
     size_t made_count;
-    bool smoke;     /* small settings, drawn pictures, one seed, two repetitions; the paper's own result is untouched */
+    bool smoke;     /* small settings, drawn pictures, one seed, no repetitions; the paper's own result is untouched */
     bool fresh;     /* forget what an earlier run kept, but for what was made */
     double seconds; /* start nothing more after so long; 0: no limit */
 } paper_run_options;

@@ -10,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 pith_status paper_result(const paper *p, json_t **out, pith_error *err) {
     char path[4096 + 16];
     pith_buffer *b;
     snprintf(path, sizeof path, "%s/result.json", p->folder);
+    if (access(path, F_OK) != 0)
+        return pith_fail(err, PITH_NOT_FOUND, path, -1, "expected what pith papers run %d writes", p->number);
     pith_status s = pith_buffer_map(&b, path, err);
     if (s) return s;
     s = json_parse(out, pith_buffer_data(b), (size_t)pith_buffer_size(b), path, err);
@@ -112,10 +115,13 @@ static void print_claims(FILE *f, const json_t *claims) {
 static void print_origin(FILE *f, const json_t *result) {
     const json_t *source = json_object_get(result, "source"), *machine = json_object_get(result, "machine"), *row;
     size_t i;
-    fprintf(f, "Measured %s at commit %.10s%s on %s, %d cores (%s). Seconds are medians, from the shell.\n",
+    fprintf(f,
+            "Measured %s at commit %.10s%s on %s, %d cores (%s), pith with %d "
+            "threads. Seconds are medians, from the shell.\n",
             json_get_text(result, "finished", "(unfinished)"), json_get_text(source, "commit", "unknown"),
             json_get_flag(source, "changed", false) ? " with changes" : "", json_get_text(machine, "cpu", "unknown"),
-            (int)json_get_int(machine, "cores", 0), json_get_text(machine, "isa", ""));
+            (int)json_get_int(machine, "cores", 0), json_get_text(machine, "isa", ""),
+            (int)json_get_int(result, "threads", 0));
     if (json_get_flag(result, "smoke", false)) fputs("A smoke run: its figures say nothing about the claims.\n", f);
     json_array_foreach(json_object_get(result, "rows"), i, row) {
         const char *why = json_get_text(row, "skipped", NULL);

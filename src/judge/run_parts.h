@@ -11,6 +11,7 @@ typedef struct runner {
     const paper_run_options *options;
     environment variables; /* of every command; $out and $seed change from arm to arm */
     json_t *result;        /* the document; its rows grow */
+    int threads;           /* that commands are told to use */
     double deadline;       /* clock_seconds() after which nothing more starts; 0: none */
     char work[4096];       /* absolute */
     char kept[4096 + 16];  /* WORK/result.json */

@@ -93,8 +93,9 @@ static pith_status judge(const verdict_of *v, const paper_claim *claim, json_t *
     pith_status s = expression_compare(claim->holds, lookup, (void *)v, &left, &right, &holds, &missing, err);
     if (s) return s;
     missing = missing || !isfinite(left) || !isfinite(right);
+    bool open = missing || json_get_flag(v->result, "smoke", false);
     json_t *row = json_pack("{s:s, s:s, s:s}", "text", claim->text, "holds", claim->holds, "verdict",
-                            missing ? "open"
+                            open    ? "open"
                             : holds ? "holds"
                                     : "falls short");
     if (!missing) {

@@ -15,7 +15,7 @@ typedef struct verdict_of { /* what expressions look names up in */
 pith_status verdict_value(const verdict_of *v, const char *expression, double *value, bool *missing, pith_error *err);
 
 /* The claims as an array of {"text", "holds" (the expression), "left", "right", "verdict"}: "holds", "falls short", or
- * "open" where a value is missing (then without left and right). */
+ * "open" where a value is missing (then without left and right) or the run was a smoke run. */
 pith_status verdict_claims(const paper *p, const json_t *result, json_t **out, pith_error *err);
 
 /* The row of an arm and seed in a result; NULL: none. */

@@ -312,6 +312,31 @@ static void stops_when_asked(void **state) {
     paper_close(p);
 }
 
+static void survives_any_failed_allocation(void **state) {
+    (void)state;
+    char *table = NULL;
+    json_t *result = NULL, *claims;
+    paper *p = open_toy(recipe);
+    assert_int_equal(paper_result(p, &result, NULL), PITH_OK);
+    paper_close(p);
+    pith_status s = PITH_NO_MEMORY;
+    for (int64_t n = 1; s != PITH_OK; n++) {
+        memory_fail_at(n);
+        s = paper_parse(&p, (pith_bytes){(uint8_t *)recipe, sizeof recipe - 1}, "papers/07-toy", NULL);
+        if (s == PITH_OK) {
+            s = verdict_claims(p, result, &claims, NULL);
+            if (s == PITH_OK) json_decref(claims);
+            if (s == PITH_OK) s = paper_table(p, result, &table, NULL);
+            if (s == PITH_OK) free(table);
+            paper_close(p);
+        }
+        memory_fail_at(0);
+        if (s != PITH_OK) assert_int_equal(s, PITH_NO_MEMORY);
+        assert_true(n < 5000);
+    }
+    json_decref(result);
+}
+
 /* ---- the papers of this tree ---- */
 
 /* Every name in a recipe's claims and tables is one it measures, and a README shows what its result.json holds. */
@@ -354,16 +379,13 @@ int main(void) {
     snprintf(folder, sizeof folder, "/tmp/pith-judge-%d", (int)getpid());
     assert_int_equal(folder_make(folder, NULL), PITH_OK);
     memory_adopt_jansson();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(expressions_come_to_numbers),
-                                       cmocka_unit_test(wrong_expressions_are_refused),
-                                       cmocka_unit_test(comparisons_hold_or_not),
-                                       cmocka_unit_test(wrong_recipes_are_told_where),
-                                       cmocka_unit_test(a_run_goes_on_after_a_failure),
-                                       cmocka_unit_test(a_table_belongs_to_its_result),
-                                       cmocka_unit_test(a_smoke_run_publishes_nothing),
-                                       cmocka_unit_test(out_of_time_is_not_complete),
-                                       cmocka_unit_test(stops_when_asked),
-                                       cmocka_unit_test(papers_of_this_tree_are_in_order)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(expressions_come_to_numbers),     cmocka_unit_test(wrong_expressions_are_refused),
+        cmocka_unit_test(comparisons_hold_or_not),         cmocka_unit_test(wrong_recipes_are_told_where),
+        cmocka_unit_test(a_run_goes_on_after_a_failure),   cmocka_unit_test(a_table_belongs_to_its_result),
+        cmocka_unit_test(survives_any_failed_allocation),  cmocka_unit_test(a_smoke_run_publishes_nothing),
+        cmocka_unit_test(out_of_time_is_not_complete),     cmocka_unit_test(stops_when_asked),
+        cmocka_unit_test(papers_of_this_tree_are_in_order)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     folder_remove(folder, NULL);
     return failed;
