@@ -17,12 +17,24 @@ static pith_status to_f32(const pith_tensor *t, int64_t row, int64_t rows, float
     return PITH_OK;
 }
 
+static size_t embedding_rows(const model_source *s) {
+    int64_t at = model_source_find(s, "token_embd.weight");
+    return at >= 0 && s->tensors[at].layout.rank == 2 ? (size_t)s->tensors[at].layout.shape[0] : 0;
+}
+
+/* Keys that name a token for every row of the embedding. */
+static bool has_keys(const model_source *s) {
+    meta_array tokens;
+    return meta_has(s->meta, "tokenizer.ggml.model") &&
+           (!meta_get_array(s->meta, "tokenizer.ggml.tokens", &tokens) || tokens.count >= embedding_rows(s));
+}
+
 /* The tokenizer's keys beside those the source has; a chat template that travels apart from it is kept. */
 static pith_status tokenizer_keys(model_export *e, const model_source *s, const tokenizer *t, pith_error *err) {
     size_t size;
     const char *chat = meta_text(s->meta, "tokenizer.chat_template", &size);
     pith_status status = meta_copy(&e->meta, s->meta, err);
-    if (status == PITH_OK) status = token_vocab_to_meta(tokenizer_vocab(t), e->meta, err);
+    if (status == PITH_OK) status = token_vocab_to_meta(tokenizer_vocab(t), embedding_rows(s), e->meta, err);
     if (status == PITH_OK && chat && !meta_has(e->meta, "tokenizer.chat_template"))
         status = meta_set_text_n(e->meta, "tokenizer.chat_template", chat, size, err);
     e->options.meta = e->meta;
@@ -43,7 +55,7 @@ pith_status model_export_prepare(model_export *e, const char *path, const model_
     memset(e, 0, sizeof *e);
     e->options.file_type = -1;
     e->options.to_f32 = to_f32;
-    bool keys = target != MODEL_SAFETENSORS && !meta_has(s->meta, "tokenizer.ggml.model");
+    bool keys = target != MODEL_SAFETENSORS && !has_keys(s);
     bool file = target == MODEL_FOLDER && !model_source_extra(s, "tokenizer.json");
     if (!keys && !file) return PITH_OK;
     tokenizer *t = NULL;

@@ -11,8 +11,8 @@ typedef struct model_export {   /* start from model_export_prepare */
     model_extra tokenizer;
 } model_export;
 
-/* For a GGUF target the metadata get the tokenizer's keys where they lack them, for a folder a tokenizer.json is made
- * where the source has none. A source without a tokenizer is written without one. */
+/* For a GGUF target the metadata get the tokenizer's keys where they lack them or have too few tokens, for a folder a
+ * tokenizer.json is made where the source has none. A source without a tokenizer is written without one. */
 pith_status model_export_prepare(model_export *e, const char *path, const model_source *s, pith_error *err);
 void model_export_release(model_export *e); /* safe on zeroed */
 

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "token/pretoken.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define KEY(name) "tokenizer.ggml." name
@@ -136,19 +137,30 @@ pith_status tokenizer_from_meta(tokenizer **t, const meta *m, pith_error *err) {
     return s == PITH_OK ? tokenizer_new(t, &v, err) : s;
 }
 
-static pith_status write_tokens(const token_vocab *v, meta *m, pith_error *err) {
-    meta_string *texts = memory_alloc(v->count * sizeof *texts);
-    float *scores = memory_alloc(v->count * sizeof *scores);
-    int32_t *types = memory_alloc(v->count * sizeof *types);
-    pith_status s = texts && scores && types ? PITH_OK : no_memory(err);
-    for (size_t i = 0; i < v->count && s == PITH_OK; i++) {
-        texts[i] = (meta_string){token_vocab_text(v, v->tokens[i].text), v->tokens[i].text.size};
-        scores[i] = v->tokens[i].score;
-        types[i] = v->tokens[i].type;
+static pith_status write_tokens(const token_vocab *v, size_t rows, meta *m, pith_error *err) {
+    enum { PAD = 32 };
+    size_t n = rows > v->count ? rows : v->count, pads = n - v->count;
+    meta_string *texts = memory_alloc(n * sizeof *texts);
+    float *scores = memory_alloc(n * sizeof *scores);
+    int32_t *types = memory_alloc(n * sizeof *types);
+    char *pad = memory_alloc(pads * PAD);
+    pith_status s = texts && scores && types && pad ? PITH_OK : no_memory(err);
+    for (size_t i = 0; i < n && s == PITH_OK; i++) {
+        if (i < v->count) {
+            texts[i] = (meta_string){token_vocab_text(v, v->tokens[i].text), v->tokens[i].text.size};
+            scores[i] = v->tokens[i].score;
+            types[i] = v->tokens[i].type;
+            continue;
+        }
+        char *name = pad + (i - v->count) * PAD;
+        texts[i] = (meta_string){name, (size_t)snprintf(name, PAD, "[PAD%zu]", i)};
+        scores[i] = -1000;
+        types[i] = TOKEN_UNUSED;
     }
-    if (s == PITH_OK) s = meta_set_texts(m, KEY("tokens"), texts, v->count, err);
-    if (s == PITH_OK && v->model == TOKEN_SPM) s = meta_set_f32s(m, KEY("scores"), scores, v->count, err);
-    if (s == PITH_OK) s = meta_set_i32s(m, KEY("token_type"), types, v->count, err);
+    if (s == PITH_OK) s = meta_set_texts(m, KEY("tokens"), texts, n, err);
+    if (s == PITH_OK && v->model == TOKEN_SPM) s = meta_set_f32s(m, KEY("scores"), scores, n, err);
+    if (s == PITH_OK) s = meta_set_i32s(m, KEY("token_type"), types, n, err);
+    memory_free(pad);
     memory_free(texts);
     memory_free(scores);
     memory_free(types);
@@ -175,11 +187,11 @@ static pith_status write_merges(const token_vocab *v, meta *m, pith_error *err) 
     return s;
 }
 
-pith_status token_vocab_to_meta(const token_vocab *v, meta *m, pith_error *err) {
+pith_status token_vocab_to_meta(const token_vocab *v, size_t rows, meta *m, pith_error *err) {
     meta_remove_prefix(m, "tokenizer.");
     pith_status s = meta_set_text(m, KEY("model"), v->model == TOKEN_BPE ? "gpt2" : "llama", err);
     if (s == PITH_OK) s = meta_set_text(m, KEY("pre"), v->model == TOKEN_BPE ? v->pre : "default", err);
-    if (s == PITH_OK) s = write_tokens(v, m, err);
+    if (s == PITH_OK) s = write_tokens(v, rows, m, err);
     if (s == PITH_OK && v->model == TOKEN_BPE) s = write_merges(v, m, err);
     const struct {
         const char *key;

@@ -389,6 +389,34 @@ static void importance_comes_back_in_both_forms(void **state) {
     }
 }
 
+/* Written by llama-imatrix (llama.cpp 0c1e570) from stories260K and 22 chunks of 512 tokens. */
+static void importance_of_llama_cpp_is_read(void **state) {
+    (void)state;
+    imatrix m[2];
+    pith_error err = {0};
+    static const char *const files[] = {"llama-imatrix.gguf", "llama-imatrix.dat"};
+    for (int k = 0; k < 2; k++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s/tests/file/fixtures/%s", PITH_SOURCE_DIR, files[k]);
+        if (imatrix_read(&m[k], path, &err) != PITH_OK) fail_msg("%s: %s", err.where, err.text);
+        assert_int_equal(m[k].count, 5 * 7); /* the head is the embedding: not among them */
+        assert_string_equal(m[k].dataset, "ev20.txt");
+    }
+    assert_int_equal(m[0].chunk_size, 512);
+    assert_int_equal(m[0].chunks, m[1].chunks);
+    for (size_t i = 0; i < m[0].count; i++) {
+        const imatrix_entry *a = &m[0].entries[i], *b = imatrix_find(&m[1], a->name);
+        assert_non_null(b);
+        assert_int_equal(a->inputs, b->inputs);
+        assert_int_equal(a->inputs, strstr(a->name, "ffn_down") ? 172 : 64);
+        assert_true(a->count[0] == 512.0 * m[0].chunks && b->count[0] == m[1].chunks);
+        for (uint64_t c = 0; c < a->inputs; c++)
+            assert_true(a->mean[c] > 0 && fabsf(a->mean[c] - b->mean[c]) <= 1e-6f * a->mean[c]);
+    }
+    imatrix_free(&m[0]);
+    imatrix_free(&m[1]);
+}
+
 static void importance_must_be_finite(void **state) {
     (void)state;
     uint8_t file[4 + 4 + 1 + 4 + 4 + 4] = {1, 0, 0, 0, 1, 0, 0, 0, 'w', 1, 0, 0, 0, 1, 0, 0, 0};
@@ -415,6 +443,7 @@ int main(void) {
         cmocka_unit_test(tokenizers_beside_a_checkpoint),
         cmocka_unit_test(memory_may_end_anywhere),
         cmocka_unit_test(importance_comes_back_in_both_forms),
+        cmocka_unit_test(importance_of_llama_cpp_is_read),
         cmocka_unit_test(importance_must_be_finite),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

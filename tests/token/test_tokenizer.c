@@ -318,7 +318,7 @@ static void survives_lack_of_memory(void **state) {
                 tokenizer_from_json(&t, "test", (pith_bytes){(uint8_t *)json, strlen(json)}, none, none, &err);
             if (s == PITH_OK) s = tokenizer_encode(t, "hell yes, hello", 15, TOKEN_ADD_START, &ids, &err);
             if (s == PITH_OK) s = meta_new(&m, &err);
-            if (s == PITH_OK) s = token_vocab_to_meta(tokenizer_vocab(t), m, &err);
+            if (s == PITH_OK) s = token_vocab_to_meta(tokenizer_vocab(t), 99, m, &err);
             if (s == PITH_OK) s = tokenizer_decode(t, ids.ids, ids.count, false, &out, &err);
             memory_fail_at(0);
             memory_free(out.data);

@@ -60,8 +60,9 @@ static void matches(void **state) {
     assert_int_equal(tokenizer_from_meta(&t, gguf_meta(g), &err), PITH_OK);
     meta *m;
     assert_int_equal(meta_new(&m, &err), PITH_OK);
-    assert_int_equal(token_vocab_to_meta(tokenizer_vocab(t), m, &err), PITH_OK);
+    assert_int_equal(token_vocab_to_meta(tokenizer_vocab(t), tokenizer_count(t) + 3, m, &err), PITH_OK);
     assert_int_equal(tokenizer_from_meta(&again, m, &err), PITH_OK);
+    assert_int_equal(tokenizer_count(again), tokenizer_count(t) + 3);
     for (int trip = 0; trip < 2; trip++) {
         snprintf(path, sizeof path, "%s.inp", found);
         char *in = read_text(path);
