@@ -152,7 +152,7 @@ var grad_recompute(tape *t, grad_fn fn, const void *user, size_t user_bytes, con
     memcpy(node.replay.user, user, user_bytes);
     size_t mark = arena_mark(&t->step), values = t->value_count, nodes = t->node_count;
     t->record = false;
-    var inner = fn(t, node.replay.user, in, n);
+    var inner = fn(t, (void *)user, in, n); /* the copy stays as it is for the replay, whatever fn does to it */
     t->record = true;
     if (inner == VAR_FAILED) return VAR_FAILED;
     tape_value result = t->values[inner];

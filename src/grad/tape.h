@@ -60,7 +60,7 @@ var grad_apply(tape *t, const grad_op *op, const void *attr, size_t attr_bytes, 
 void grad_backward(tape *t, var loss); /* loss has one element; adds into parameter gradients */
 
 /* Runs fn(in) keeping none of its inner tensors: they are computed again in grad_backward. fn must be a function of its
- * inputs, parameters and `user` (copied, user_bytes) alone. Returns what fn returns. */
+ * inputs, parameters and `user` (copied before it runs, user_bytes) alone. Returns what fn returns. */
 typedef var (*grad_fn)(tape *t, void *user, const var *in, int n);
 var grad_recompute(tape *t, grad_fn fn, const void *user, size_t user_bytes, const var *in, int n);
 

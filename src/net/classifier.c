@@ -5,6 +5,7 @@
 #include "net/start.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -13,11 +14,36 @@ static const struct {
     pith_status (*open)(classifier *n, grad_params *p, pith_error *err);
     var (*logits)(classifier_walk *w, var x);
     double (*flops)(const classifier_config *c);
+    bool recompute;
 } kinds[CLASSIFIER_KINDS] = {
-    [CLASSIFIER_CONVNET] = {"convnet", convnet_open, convnet_logits, convnet_flops},
-    [CLASSIFIER_VIT] = {"vit", vit_open, vit_logits, vit_flops},
-    [CLASSIFIER_MLP] = {"mlp", mlp_open, mlp_logits, mlp_flops},
+    [CLASSIFIER_CONVNET] = {"convnet", convnet_open, convnet_logits, convnet_flops, false},
+    [CLASSIFIER_VIT] = {"vit", vit_open, vit_logits, vit_flops, true},
+    [CLASSIFIER_CONVNEXT] = {"convnext", convnext_open, convnext_logits, convnext_flops, true},
+    [CLASSIFIER_MLP] = {"mlp", mlp_open, mlp_logits, mlp_flops, false},
 };
+
+enum {
+    CONVNET = 1 << CLASSIFIER_CONVNET,
+    CONVNEXT = 1 << CLASSIFIER_CONVNEXT,
+    VIT = 1 << CLASSIFIER_VIT,
+    ALL = (1 << CLASSIFIER_KINDS) - 1,
+    MOST = 1 << 24
+};
+#define SIZE(name, kinds, low, high) \
+    { #name, offsetof(classifier_config, name), kinds, low, high }
+const classifier_size classifier_sizes[] = {SIZE(height, 0, 1, MOST),
+                                            SIZE(wide, 0, 1, MOST),
+                                            SIZE(channels, 0, 1, MOST),
+                                            SIZE(classes, 0, 2, MOST),
+                                            SIZE(width, ALL, 1, MOST),
+                                            SIZE(blocks, ALL, 0, 999),
+                                            SIZE(stages, CONVNET | CONVNEXT, 1, 31),
+                                            SIZE(heads, VIT, 1, MOST),
+                                            SIZE(ffn, VIT, 1, MOST),
+                                            SIZE(patch, VIT | CONVNEXT, 1, MOST),
+                                            {0}};
+
+bool classifier_can_recompute(classifier_kind kind) { return kinds[kind].recompute; }
 
 const char *classifier_kind_name(classifier_kind kind) { return kinds[kind].name; }
 
@@ -43,14 +69,23 @@ pith_status classifier_add(classifier *n, grad_params *p, pith_error *err, const
     return PITH_OK;
 }
 
+/* Nothing later divides by zero or shifts too far. */
+static pith_status check(classifier_config *c, pith_error *err) {
+    for (const classifier_size *s = classifier_sizes; s->name; s++) {
+        int64_t found = *classifier_size_of(c, s);
+        if (s->kinds && !(s->kinds >> c->kind & 1)) continue;
+        if (found < s->low || found > s->high)
+            return pith_fail(err, PITH_MISMATCH, "net", -1, "%s: expected %lld to %lld, found %lld", s->name,
+                             (long long)s->low, (long long)s->high, (long long)found);
+    }
+    return PITH_OK;
+}
+
 pith_status classifier_open(classifier *n, const classifier_config *c, grad_params *p, pith_error *err) {
     memset(n, 0, sizeof *n);
     n->config = *c;
-    if (c->height < 1 || c->wide < 1 || c->channels < 1 || c->classes < 2)
-        return pith_fail(err, PITH_MISMATCH, "net", -1,
-                         "expected pictures and at least two classes, found %lldx%lldx%lld and %lld",
-                         (long long)c->height, (long long)c->wide, (long long)c->channels, (long long)c->classes);
-    return kinds[c->kind].open(n, p, err);
+    pith_status s = check(&n->config, err);
+    return s == PITH_OK ? kinds[c->kind].open(n, p, err) : s;
 }
 
 static bool ends_with(const char *text, const char *end) {
@@ -64,6 +99,7 @@ void classifier_start(const classifier *n, grad_params *p, uint64_t seed) {
         bool vector = p->list[n->id[i]].value.rank == 1;
         if (ends_with(name, "position.weight")) start_normal(p, n->id[i], 0.02f, seed);
         else if (!vector) start_scaled(p, n->id[i], n->config.kind == CLASSIFIER_VIT ? 1 : 2, seed);
+        else if (ends_with(name, ".scale")) start_fill(p, n->id[i], 0.1f);
         else start_fill(p, n->id[i], ends_with(name, ".weight") || ends_with(name, "running_var") ? 1 : 0);
     }
 }

@@ -1,5 +1,5 @@
-/* net/classifier.h - networks from pictures to classes: residual convolutions, a vision transformer, a plain
- * perceptron.
+/* net/classifier.h - networks from pictures to classes: residual convolutions, ConvNeXt, a vision transformer, a
+ * plain perceptron.
  *
  * One configuration struct; the parameters' names are fixed, so that a saved file and a configuration are enough to
  * run. */
@@ -8,15 +8,36 @@
 
 #include "grad/ops.h"
 
-typedef enum classifier_kind { CLASSIFIER_CONVNET, CLASSIFIER_VIT, CLASSIFIER_MLP, CLASSIFIER_KINDS } classifier_kind;
+typedef enum classifier_kind {
+    CLASSIFIER_CONVNET,
+    CLASSIFIER_VIT,
+    CLASSIFIER_MLP,
+    CLASSIFIER_CONVNEXT,
+    CLASSIFIER_KINDS
+} classifier_kind;
 
 typedef struct classifier_config {
     classifier_kind kind;
     int64_t height, wide, channels, classes; /* of the pictures */
-    int64_t width, blocks;     /* convnet: channels of the first stage, blocks a stage; vit: stream; mlp: layers */
-    int64_t stages;            /* convnet */
-    int64_t heads, ffn, patch; /* vit */
+    int64_t width,
+        blocks;         /* convnet, convnext: channels of the first stage, blocks a stage; vit: stream; mlp: layers */
+    int64_t stages;     /* convnet, convnext */
+    int64_t heads, ffn; /* vit */
+    int64_t patch;      /* vit, convnext */
 } classifier_config;
+
+typedef struct classifier_size { /* a field of classifier_config, as files and recipes name it */
+    const char *name;
+    size_t offset;
+    unsigned kinds;    /* bits 1 << kind: who has it from a recipe; 0: all, from the data */
+    int64_t low, high; /* allowed */
+} classifier_size;
+
+extern const classifier_size classifier_sizes[]; /* ends with name NULL */
+static inline int64_t *classifier_size_of(classifier_config *c, const classifier_size *s) {
+    return (int64_t *)((char *)c + s->offset);
+}
+bool classifier_can_recompute(classifier_kind kind); /* blocks without running statistics can */
 
 enum { CLASSIFIER_PARAMETERS = 512 };
 

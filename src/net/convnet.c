@@ -65,8 +65,7 @@ var convnet_logits(classifier_walk *w, var x) {
     x = grad_mean(t, x, 1, 2);
     const pith_tensor *shape = grad_value(t, x);
     x = grad_reshape(t, x, 2, (int64_t[]){shape->shape[0], -1});
-    var weight = walk_take(w), bias = walk_take(w);
-    return grad_linear(t, x, weight, bias);
+    return walk_linear(w, x);
 }
 
 double convnet_flops(const classifier_config *c) {

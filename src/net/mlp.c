@@ -25,8 +25,7 @@ var mlp_logits(classifier_walk *w, var x) {
     const classifier_config *c = &w->n->config;
     x = grad_reshape(w->t, x, 2, (int64_t[]){-1, pixels(c)});
     for (int64_t i = 0; i <= c->blocks; i++) {
-        var weight = walk_take(w), bias = walk_take(w);
-        x = grad_linear(w->t, x, weight, bias);
+        x = walk_linear(w, x);
         if (i < c->blocks) x = grad_relu(w->t, x);
     }
     return x;

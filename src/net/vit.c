@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 static const float epsilon = 1e-6f;
-enum { BLOCK_PARAMETERS = 16 }; /* eight weights and their biases */
 
 static int64_t patches_of(const classifier_config *c) { return (c->height / c->patch) * (c->wide / c->patch); }
 
@@ -47,19 +46,9 @@ pith_status vit_open(classifier *n, grad_params *p, pith_error *err) {
     return s;
 }
 
-static var linear(classifier_walk *w, var x) {
-    var weight = walk_take(w), bias = walk_take(w);
-    return grad_linear(w->t, x, weight, bias);
-}
-
-static var norm(classifier_walk *w, var x) {
-    var weight = walk_take(w), bias = walk_take(w);
-    return grad_layer_norm(w->t, x, weight, bias, epsilon);
-}
-
 static var heads_of(classifier_walk *w, var x, int64_t batch) {
     const classifier_config *c = &w->n->config;
-    return grad_reshape(w->t, linear(w, x), 4, (int64_t[]){batch, patches_of(c), c->heads, c->width / c->heads});
+    return grad_reshape(w->t, walk_linear(w, x), 4, (int64_t[]){batch, patches_of(c), c->heads, c->width / c->heads});
 }
 
 static var block(tape *t, void *user, const var *in, int count) {
@@ -67,12 +56,12 @@ static var block(tape *t, void *user, const var *in, int count) {
     classifier_walk *w = user;
     const classifier_config *c = &w->n->config;
     int64_t batch = grad_value(t, in[0])->shape[0];
-    var x = in[0], h = norm(w, x);
+    var x = in[0], h = walk_layer_norm(w, x, epsilon);
     var q = heads_of(w, h, batch), k = heads_of(w, h, batch), v = heads_of(w, h, batch);
     h = grad_reshape(t, grad_attention(t, q, k, v, false, 0), 3, (int64_t[]){batch, patches_of(c), c->width});
-    x = grad_add(t, x, linear(w, h));
-    h = grad_gelu_tanh(t, linear(w, norm(w, x)));
-    return grad_add(t, x, linear(w, h));
+    x = grad_add(t, x, walk_linear(w, h));
+    h = grad_gelu_tanh(t, walk_linear(w, walk_layer_norm(w, x, epsilon)));
+    return grad_add(t, x, walk_linear(w, h));
 }
 
 var vit_logits(classifier_walk *w, var x) {
@@ -82,13 +71,9 @@ var vit_logits(classifier_walk *w, var x) {
     var kernel = walk_take(w), bias = walk_take(w);
     x = grad_reshape(t, grad_conv(t, x, kernel, bias, c->patch, 0, 1), 3, stream);
     x = grad_add(t, x, walk_take(w));
-    int at = w->next;
-    for (int64_t b = 0; b < c->blocks; b++) {
-        x = w->n->recompute ? grad_recompute(t, block, w, sizeof *w, &x, 1) : block(t, w, &x, 1);
-        w->next = at + (int)(b + 1) * BLOCK_PARAMETERS; /* a recomputed block walked on in a copy */
-    }
-    x = grad_reshape(t, grad_mean(t, norm(w, x), 1, 1), 2, (int64_t[]){batch, c->width});
-    return linear(w, x);
+    for (int64_t b = 0; b < c->blocks; b++) x = walk_block(w, block, x);
+    x = grad_reshape(t, grad_mean(t, walk_layer_norm(w, x, epsilon), 1, 1), 2, (int64_t[]){batch, c->width});
+    return walk_linear(w, x);
 }
 
 double vit_flops(const classifier_config *c) {

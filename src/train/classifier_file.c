@@ -10,17 +10,16 @@
 
 static const char metadata_key[] = "pith.classifier";
 
-static json_t *config_json(const classifier_config *c) {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "kind", classifier_kind_name(c->kind),
-                     "height", (json_int_t)c->height, "wide", (json_int_t)c->wide, "channels", (json_int_t)c->channels,
-                     "classes", (json_int_t)c->classes, "width", (json_int_t)c->width, "blocks", (json_int_t)c->blocks,
-                     "stages", (json_int_t)c->stages, "heads", (json_int_t)c->heads, "ffn", (json_int_t)c->ffn, "patch",
-                     (json_int_t)c->patch);
+static json_t *config_json(classifier_config *c) {
+    json_t *o = json_pack("{s:s}", "kind", classifier_kind_name(c->kind));
+    for (const classifier_size *s = classifier_sizes; o && s->name; s++)
+        json_object_set_new(o, s->name, json_integer(*classifier_size_of(c, s)));
+    return o;
 }
 
 /* {"pith.classifier": "{...}"}: metadata values are strings by the format. */
-static char *metadata_text(const classifier_config *c) {
-    json_t *config = config_json(c), *outer = NULL;
+static char *metadata_text(classifier_config c) {
+    json_t *config = config_json(&c), *outer = NULL;
     char *inner = config ? json_dumps(config, JSON_COMPACT) : NULL, *text = NULL;
     if (inner && (outer = json_pack("{s:s}", metadata_key, inner))) text = json_dumps(outer, JSON_COMPACT);
     json_decref(config);
@@ -31,7 +30,7 @@ static char *metadata_text(const classifier_config *c) {
 
 pith_status classifier_write(const char *path, const classifier *n, const grad_params *p, pith_error *err) {
     safetensors_entry *e = memory_zero((size_t)p->n, sizeof *e);
-    char *metadata = metadata_text(&n->config);
+    char *metadata = metadata_text(n->config);
     pith_bytes header = {0};
     safetensors_writer *w = NULL;
     pith_status s = e && metadata ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
@@ -49,10 +48,14 @@ pith_status classifier_write(const char *path, const classifier *n, const grad_p
     return s;
 }
 
-static bool read_size(const json_t *o, const char *name, int64_t *out) {
-    const json_t *v = json_object_get(o, name);
-    *out = json_integer_value(v);
-    return json_is_integer(v) && *out >= 0 && *out <= 1 << 24;
+/* Ranges are checked when the network is opened. */
+static bool read_sizes(const json_t *o, classifier_config *c) {
+    for (const classifier_size *s = classifier_sizes; s->name; s++) {
+        const json_t *v = json_object_get(o, s->name);
+        if (!json_is_integer(v)) return false;
+        *classifier_size_of(c, s) = json_integer_value(v);
+    }
+    return true;
 }
 
 static pith_status read_config(classifier_config *c, const safetensors *st, const char *path, pith_error *err) {
@@ -61,15 +64,7 @@ static pith_status read_config(classifier_config *c, const safetensors *st, cons
     json_t *o = text ? json_loads(text, 0, NULL) : NULL;
     const char *kind = json_string_value(json_object_get(o, "kind"));
     int k = kind ? classifier_kind_by_name(kind) : -1;
-    bool whole = k >= 0 && read_size(o, "height", &c->height) && read_size(o, "wide", &c->wide) &&
-                 read_size(o, "channels", &c->channels) && read_size(o, "classes", &c->classes) &&
-                 read_size(o, "width", &c->width) && read_size(o, "blocks", &c->blocks) &&
-                 read_size(o, "stages", &c->stages) && read_size(o, "heads", &c->heads) &&
-                 read_size(o, "ffn", &c->ffn) && read_size(o, "patch", &c->patch);
-    /* what would divide by zero or shift too far in a network's shape arithmetic */
-    if (whole)
-        whole = c->stages < 32 && c->blocks < 1000 &&
-                (k != CLASSIFIER_VIT || (c->heads > 0 && c->patch > 0 && c->width > 0));
+    bool whole = k >= 0 && read_sizes(o, c);
     if (whole) c->kind = (classifier_kind)k;
     json_decref(o);
     json_decref(root);

@@ -95,8 +95,12 @@ static pith_status read_pictures(classify *k, const recipe *r, const pith_contex
     return PITH_OK;
 }
 
-static int64_t int_or_zero(const pith_values *v, const char *name, bool there) {
-    return there ? pith_value_int(v, name) : 0;
+static void read_sizes(const pith_values *v, classifier_config *c) {
+    for (const classifier_size *s = classifier_sizes; s->name; s++) {
+        char key[32];
+        snprintf(key, sizeof key, "net.%s", s->name);
+        if (s->kinds >> c->kind & 1) *classifier_size_of(c, s) = pith_value_int(v, key);
+    }
 }
 
 static pith_status classify_open(void **self, const recipe *r, const pith_context *c, bool dry_run, grad_params *p,
@@ -110,19 +114,13 @@ static pith_status classify_open(void **self, const recipe *r, const pith_contex
     k->epoch = -1;
     int kind = classifier_kind_by_name(pith_value_text(k->v, "net.kind"));
     if (kind < 0)
-        return recipe_fail(r, err, PITH_USAGE, "net.kind", "expected convnet, vit or mlp for the task classify");
-    bool vit = kind == CLASSIFIER_VIT;
-    classifier_config config = {.kind = (classifier_kind)kind,
-                                .width = pith_value_int(k->v, "net.width"),
-                                .blocks = pith_value_int(k->v, "net.blocks"),
-                                .stages = int_or_zero(k->v, "net.stages", kind == CLASSIFIER_CONVNET),
-                                .heads = int_or_zero(k->v, "net.heads", vit),
-                                .ffn = int_or_zero(k->v, "net.ffn", vit),
-                                .patch = int_or_zero(k->v, "net.patch", vit)};
+        return recipe_fail(r, err, PITH_USAGE, "net.kind", "the task classify expected convnet, convnext, vit or mlp");
+    classifier_config config = {.kind = (classifier_kind)kind};
+    read_sizes(k->v, &config);
     bool recompute = pith_value_flag(k->v, "recompute");
-    if (recompute && !vit)
-        return recipe_fail(r, err, PITH_UNSUPPORTED, "recompute",
-                           "only blocks without running statistics can be recomputed: vit");
+    if (recompute && !classifier_can_recompute(config.kind))
+        return recipe_fail(r, err, PITH_UNSUPPORTED, "recompute", "expected false: a %s's blocks cannot be recomputed",
+                           classifier_kind_name(config.kind));
     pith_status s = read_pictures(k, r, c, &config, err);
     pith_error inner = {0};
     if (s == PITH_OK && (s = classifier_open(&k->net, &config, p, &inner)) != PITH_OK)
