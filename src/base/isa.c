@@ -18,7 +18,8 @@ isa_level isa_detected(void) {
     __builtin_cpu_init();
     if (!(HAS("avx2") && HAS("fma") && HAS("bmi") && HAS("bmi2") && HAS("popcnt"))) return ISA_SCALAR;
     if (HAS("avx512f") && HAS("avx512bw") && HAS("avx512dq") && HAS("avx512vl") && HAS("avx512cd") &&
-        HAS("avx512vbmi") && HAS("avx512vbmi2") && HAS("avx512vnni") && HAS("avx512bf16") && HAS("avx512vpopcntdq") && HAS("avx512bitalg"))
+        HAS("avx512vbmi") && HAS("avx512vbmi2") && HAS("avx512vnni") && HAS("avx512bf16") && HAS("avx512vpopcntdq") &&
+        HAS("avx512bitalg"))
         return ISA_AVX512;
     return ISA_AVX2;
 #undef HAS

@@ -28,7 +28,8 @@ static int cores(void) {
 
 int parallel_threads(void) { return wanted > 0 ? wanted : cores(); }
 
-/* --- waiting: spin a little, then sleep ------------------------------------------------------------------------------- */
+/* --- waiting: spin a little, then sleep
+ * ------------------------------------------------------------------------------- */
 
 static struct {
     pthread_mutex_t lock;
@@ -58,7 +59,8 @@ static void wake_all(void) {
     pthread_mutex_unlock(&bed.lock);
 }
 
-/* --- one loop for a team ---------------------------------------------------------------------------------------------- */
+/* --- one loop for a team
+ * ---------------------------------------------------------------------------------------------- */
 
 static struct {
     int64_t n, grain;
@@ -137,7 +139,8 @@ static void muster(void) {
     atomic_store(&team.loops, 0);
 }
 
-/* --- the two backends ------------------------------------------------------------------------------------------------- */
+/* --- the two backends
+ * ------------------------------------------------------------------------------------------------- */
 
 #if defined(PITH_OPENMP)
 
@@ -207,7 +210,8 @@ void parallel_team(void (*fn)(void *user), void *user) {
     standing = false;
 }
 
-/* --- the loop --------------------------------------------------------------------------------------------------------- */
+/* --- the loop
+ * --------------------------------------------------------------------------------------------------------- */
 
 typedef struct single {
     int64_t n, grain;
