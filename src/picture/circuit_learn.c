@@ -130,7 +130,7 @@ static void run_whole(session *s) {
 static pith_status grow(session *s, pith_error *err) {
     circuit_parameters grown;
     s->stage--, s->epoch = 0;
-    circuit_growth g = {.states = stage_states(s), .noise = 0.3f, .seed = s->t->seed};
+    circuit_growth g = {.states = stage_states(s), .noise = 0.6f, .seed = s->t->seed};
     g.least = 2 / (double)s->images->count;
     pith_status status = circuit_parameters_grow(s->p, s->tree, &g, &grown, err);
     if (status) return status;
