@@ -37,12 +37,11 @@ static pith_status read_pictures(const pith_context *c, const char *path, pith_t
     return PITH_OK;
 }
 
-/* Two bits of mantissa and a floor of 10^-4 cost 0.001 bit a value and save half of the file; see code/circuit_file.c.
- */
-static pith_status write_model(command *c, const circuit_tree *tree, const circuit_parameters *p, const char *path,
-                               size_t *size, pith_error *err) {
+static pith_status write_model(command *c, const circuit_tree *tree, const circuit_parameters *p, int64_t pictures,
+                               const char *path, size_t *size, pith_error *err) {
     pith_bytes model;
-    pith_status s = circuit_write(tree, p->states, p->move, p->emit, 2, 1e-4f, &model, err);
+    circuit_tables tables = circuit_parameters_tables(p, tree);
+    pith_status s = circuit_write(&tables, 1 / (double)pictures, &model, err);
     if (s) return s;
     *size = model.size;
     s = output_file(path, c->force, model.data, model.size, err);
@@ -84,7 +83,7 @@ pith_status train_circuit(command *c, pith_error *err) {
     r.values = (int64_t)images.width * images.height * images.channels;
     r.trace = json_array();
     if (!s) s = circuit_learn(&c->context, &images, &t, &tree, &p, err);
-    if (!s) s = write_model(c, &tree, &p, out, &size, err);
+    if (!s) s = write_model(c, &tree, &p, images.count, out, &size, err);
     if (!s) {
         double seconds = clock_seconds() - started;
         if (!c->json) command_print("%s: %zu bytes, %d states, %.1f s\n", out, size, t.states, seconds);

@@ -30,22 +30,41 @@ static inline int32_t circuit_stride(int32_t states) {
     return (states + CIRCUIT_LANES - 1) / CIRCUIT_LANES * CIRCUIT_LANES;
 }
 
-/* A circuit as read from its file: what coding needs, in exact binary fractions, the same on every machine. Entries
- * past `states` are zero. */
+/* A node as read from its file, in exact binary fractions, the same on every machine. Widths are numbers of states in
+ * whole vectors; entries past a node's own states are zero. */
+typedef struct circuit_node {
+    int32_t states, width; /* of a bare node: its parent's */
+    int32_t above;         /* width of its parent; of the root, which hangs on a single state: CIRCUIT_LANES */
+    uint8_t common;        /* its likeliest value */
+    size_t codes;          /* where its codes begin while the file is read */
+    float *move;           /* [parent's state][own state]; NULL for a bare node */
+    float *back;           /* the same transposed */
+    float *often;          /* [state]: emission of the common value */
+    float *emit;           /* [value / 16][state][value % 16], the common value's place being zero */
+    float *group;          /* [state][value / 16]: sums of emit over 16 values */
+    float *all;            /* [parent's state]: probability that its subtree has common values alone, at least 2^-100 */
+} circuit_node;
+
 typedef struct circuit {
     circuit_tree tree;
-    int32_t states, stride;
-    uint64_t hash; /* XXH3 of the file: the model's name */
-    float *move;   /* [node][parent's state][own state]; the root uses row 0, bare nodes nothing */
-    float *back;   /* the same transposed */
-    float *emit;   /* [node][value / 16][state][value % 16] */
-    float *group;  /* [node][state][value / 16]: sums of emit over 16 values */
+    int32_t stride; /* the largest width */
+    uint64_t hash;  /* XXH3 of the file: the model's name */
+    circuit_node *node;
+    float *numbers; /* what the nodes point into */
 } circuit;
 
-/* Writes a model. move as above, emit [node][value][state], rows summing to 1. precision: bits of mantissa kept (1..3);
- * numbers under `least` become the floor, 2^-26. out->data is the caller's to memory_free. */
-pith_status circuit_write(const circuit_tree *tree, int32_t states, const float *move, const float *emit, int precision,
-                          float least, pith_bytes *out, pith_error *err);
+/* A model to write: every array over states has stride `stride`. */
+typedef struct circuit_tables {
+    const circuit_tree *tree;
+    int32_t states, stride; /* states: the most a node has */
+    const int32_t *own;     /* states of each node; of a bare node: its parent's */
+    const float *move;      /* [node][parent's state][own state], rows summing to 1; the root uses row 0 */
+    const float *emit;      /* [node][value][state], summing to 1 over values */
+} circuit_tables;
+
+/* Writes a model. unit: the share of all pictures that is the smallest one to be told from none, 0..1: numbers are kept
+ * the finer, the more often they are used (code/circuit_write.c). out->data is the caller's to memory_free. */
+pith_status circuit_write(const circuit_tables *t, double unit, pith_bytes *out, pith_error *err);
 /* Refuses any changed byte. memory_limit: bytes the model may hold. */
 pith_status circuit_read(pith_bytes in, uint64_t memory_limit, circuit **out, pith_error *err);
 void circuit_free(circuit *c); /* safe on NULL */

@@ -21,50 +21,55 @@ typedef struct passes {
 } passes;
 
 static void emission(const passes *p, int32_t i, const uint8_t *picture, float *out) {
-    const int32_t stride = p->c->stride, value = picture[p->c->tree.pixel[i]];
-    const float *emit = p->c->emit + ((size_t)i * CIRCUIT_VALUES + (size_t)(value / 16 * 16)) * stride;
+    const circuit_node *n = &p->c->node[i];
+    const uint8_t value = picture[p->c->tree.pixel[i]];
+    const float *emit = n->emit + (size_t)(value / CIRCUIT_LANES) * CIRCUIT_LANES * (size_t)n->width;
     if (p->missing[p->c->tree.pixel[i]])
-        for (int32_t k = 0; k < stride; k++) out[k] = 1;
-    else p->kernels->column(emit, value % 16, out, stride);
+        for (int32_t k = 0; k < n->width; k++) out[k] = 1;
+    else if (value == n->common) memcpy(out, n->often, (size_t)n->width * sizeof *out);
+    else p->kernels->column(emit, value % CIRCUIT_LANES, out, n->width);
 }
 
 static void go_up(const passes *p, const uint8_t *picture) {
     const circuit_tree *t = &p->c->tree;
-    const int32_t stride = p->c->stride;
+    const size_t stride = (size_t)p->c->stride;
     for (int32_t i = t->nodes - 1; i >= 0; i--) {
-        float *inside = p->inside + (size_t)i * stride, *up = p->up + (size_t)i * stride;
+        const circuit_node *n = &p->c->node[i];
+        float *inside = p->inside + i * stride, *up = p->up + i * stride;
         emission(p, i, picture, inside);
         for (int32_t c = i + 1; c < i + t->size[i]; c += t->size[c])
-            p->kernels->times(inside, inside, p->up + (size_t)c * stride, 1, stride);
-        if (t->bare[i]) memcpy(up, inside, (size_t)stride * sizeof *up);
-        else p->kernels->product(up, inside, p->c->back + (size_t)i * stride * stride, 1, stride, stride);
+            p->kernels->times(inside, inside, p->up + c * stride, 1, n->width);
+        if (t->bare[i]) memcpy(up, inside, (size_t)n->width * sizeof *up);
+        else p->kernels->product(up, inside, n->back, 1, n->width, n->above);
     }
 }
 
 static void go_down(const passes *p, int32_t i) {
     const circuit_tree *t = &p->c->tree;
-    const int32_t stride = p->c->stride;
-    const size_t at = (size_t)i * stride;
+    const circuit_node *n = &p->c->node[i];
+    const size_t stride = (size_t)p->c->stride, at = i * stride;
     float *posterior = p->posterior + at;
     const float *above = i ? p->posterior + (size_t)t->parent[i] * stride : NULL;
     if (i == 0) {
-        p->kernels->times(posterior, p->c->move, p->inside, 1, stride);
+        p->kernels->times(posterior, n->move, p->inside, 1, n->width);
     } else if (t->bare[i]) {
-        memcpy(posterior, above, (size_t)stride * sizeof *posterior);
+        memcpy(posterior, above, (size_t)n->width * sizeof *posterior);
     } else {
-        for (int32_t k = 0; k < stride; k++) p->flow[k] = p->up[at + k] > 0 ? above[k] / p->up[at + k] : 0;
-        p->kernels->product(posterior, p->flow, p->c->move + at * stride, 1, stride, stride);
-        p->kernels->times(posterior, posterior, p->inside + at, 1, stride);
+        for (int32_t k = 0; k < n->above; k++) p->flow[k] = p->up[at + k] > 0 ? above[k] / p->up[at + k] : 0;
+        p->kernels->product(posterior, p->flow, n->move, 1, n->above, n->width);
+        p->kernels->times(posterior, posterior, p->inside + at, 1, n->width);
     }
 }
 
 static void distribution(const passes *p, int32_t i, float *out) {
-    const int32_t stride = p->c->stride;
-    float sum = 0;
+    const circuit_node *n = &p->c->node[i];
+    const float *posterior = p->posterior + (size_t)i * (size_t)p->c->stride;
+    float sums[2], sum = 0;
     for (int g = 0; g < CIRCUIT_VALUES / CIRCUIT_LANES; g++)
-        p->kernels->product(out + g * CIRCUIT_LANES, p->posterior + (size_t)i * stride,
-                            p->c->emit + ((size_t)i * CIRCUIT_VALUES + (size_t)g * CIRCUIT_LANES) * stride, 1, stride,
-                            CIRCUIT_LANES);
+        p->kernels->product(out + g * CIRCUIT_LANES, posterior, n->emit + g * CIRCUIT_LANES * (size_t)n->width, 1,
+                            n->width, CIRCUIT_LANES);
+    p->kernels->sums(posterior, n->often, n->width, sums);
+    out[n->common] = sums[1];
     for (int v = 0; v < CIRCUIT_VALUES; v++) sum += out[v];
     for (int v = 0; v < CIRCUIT_VALUES; v++) out[v] = sum > 0 ? out[v] / sum : 1.0f / CIRCUIT_VALUES;
 }

@@ -12,8 +12,13 @@ enum { CIRCUIT_BITS = 24 }; /* of the masses */
 struct circuit_kernels {
     /* out[rows][columns] = in[rows][depth] * weights[depth][columns]; columns a multiple of 16 */
     void (*product)(float *out, const float *in, const float *weights, int32_t rows, int32_t depth, int32_t columns);
+    /* out[row][16] = in[row][depth] * weights[row][depth][16]: rows that lie anywhere, each with weights of its own */
+    void (*each)(float *out, const float *const *in, const float *const *weights, int32_t rows, int32_t depth);
+    /* sums[0] = sum of all, sums[1] = sum of all * part; width in whole vectors */
+    void (*sums)(const float *all, const float *part, int32_t width, float sums[2]);
     /* out = a * b element by element, each row times a power of two that brings its largest number into [1, 2); a row
-     * without a number above 2^-120 becomes all ones. out may be a or b. */
+     * without a number above 2^-120 becomes all ones; numbers under 2^-100 of the largest become zero, so that none is
+     * denormal. out may be a or b. */
     void (*times)(float *out, const float *a, const float *b, int32_t rows, int32_t stride);
     /* 16 likelihoods to the starts of 16 masses of 2^24 together, each at least 1 wide. */
     void (*starts)(const float *likelihood, uint32_t *start, int32_t rows);

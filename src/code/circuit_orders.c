@@ -27,27 +27,23 @@ typedef struct orders {
     int64_t transitions;
 } orders;
 
-static void transition(orders *o, float *out, const float *in, const float *matrix) {
-    o->kernels->product(out, in, matrix, 1, o->c->stride, o->c->stride);
-    o->transitions++;
-}
-
 /* out *= factor, scaled; returns the logarithm of the scale taken out. */
-static double multiply(const orders *o, float *out, const float *factor) {
-    const int32_t stride = o->c->stride;
+static double multiply(const orders *o, float *out, const float *factor, int32_t width) {
     float before = 0, after = 0;
-    for (int32_t k = 0; k < stride; k++) before = fmaxf(before, out[k] * factor[k]);
-    o->kernels->times(out, out, factor, 1, stride);
-    for (int32_t k = 0; k < stride; k++) after = fmaxf(after, out[k]);
+    for (int32_t k = 0; k < width; k++) before = fmaxf(before, out[k] * factor[k]);
+    o->kernels->times(out, out, factor, 1, width);
+    for (int32_t k = 0; k < width; k++) after = fmaxf(after, out[k]);
     return log((double)before) - log((double)after);
 }
 
 static void emission(const orders *o, int32_t i, float *out) {
-    const int32_t stride = o->c->stride, value = o->picture[o->c->tree.pixel[i]];
-    const float *emit = o->c->emit + ((size_t)i * CIRCUIT_VALUES + (size_t)(value / 16 * 16)) * stride;
-    if (o->known[i]) o->kernels->column(emit, value % 16, out, stride);
-    else
-        for (int32_t k = 0; k < stride; k++) out[k] = 1;
+    const circuit_node *n = &o->c->node[i];
+    const uint8_t value = o->picture[o->c->tree.pixel[i]];
+    const float *emit = n->emit + (size_t)(value / CIRCUIT_LANES) * CIRCUIT_LANES * (size_t)n->width;
+    if (!o->known[i])
+        for (int32_t k = 0; k < n->width; k++) out[k] = 1;
+    else if (value == n->common) memcpy(out, n->often, (size_t)n->width * sizeof *out);
+    else o->kernels->column(emit, value % CIRCUIT_LANES, out, n->width);
 }
 
 /* inside of node i from its emission and its children's up. */
@@ -57,21 +53,23 @@ static void gather(orders *o, int32_t i) {
     emission(o, i, o->inside + i * stride);
     o->inside_log[i] = 0;
     for (int32_t c = i + 1; c < i + t->size[i]; c += t->size[c])
-        o->inside_log[i] += multiply(o, o->inside + i * stride, o->up + c * stride) + o->up_log[c];
+        o->inside_log[i] += multiply(o, o->inside + i * stride, o->up + c * stride, o->c->node[i].width) + o->up_log[c];
 }
 
 static void rise(orders *o, int32_t i) {
-    const size_t stride = (size_t)o->c->stride;
-    if (o->c->tree.bare[i]) memcpy(o->up + i * stride, o->inside + i * stride, stride * sizeof *o->up);
-    else transition(o, o->up + i * stride, o->inside + i * stride, o->c->back + i * stride * stride);
+    const circuit_node *n = &o->c->node[i];
+    const size_t at = (size_t)i * (size_t)o->c->stride;
+    if (n->move) o->kernels->product(o->up + at, o->inside + at, n->back, 1, n->width, n->above);
+    else memcpy(o->up + at, o->inside + at, (size_t)n->width * sizeof *o->up);
+    o->transitions += n->move != NULL;
     o->up_log[i] = o->inside_log[i];
 }
 
 /* ln of the probability of all known values, all of them below node i. */
 static double log_known(const orders *o, int32_t i) {
-    const size_t stride = (size_t)o->c->stride;
+    const size_t at = (size_t)i * (size_t)o->c->stride;
     double sum = 0;
-    for (size_t k = 0; k < stride; k++) sum += (double)o->down[i * stride + k] * (double)o->inside[i * stride + k];
+    for (int32_t k = 0; k < o->c->node[i].width; k++) sum += (double)o->down[at + k] * (double)o->inside[at + k];
     return log(sum) + o->inside_log[i];
 }
 
@@ -111,24 +109,26 @@ static void run_messages(orders *o, double *conditional) {
     const circuit_tree *t = &o->c->tree;
     const size_t stride = (size_t)o->c->stride;
     for (int32_t i = 0; i < t->nodes; i++) {
+        const circuit_node *n = &o->c->node[i];
         const float *weight = o->down + i * stride;
         if (i) {
             size_t above = (size_t)t->parent[i] * stride;
-            o->kernels->times(o->row, o->down + above, o->inside + above, 1, (int32_t)stride);
-            if (t->bare[i]) weight = o->row;
-            else transition(o, o->down + i * stride, o->row, o->c->move + i * stride * stride);
+            o->kernels->times(o->row, o->down + above, o->inside + above, 1, n->above);
+            if (n->move) o->kernels->product(o->down + i * stride, o->row, n->move, 1, n->above, n->width);
+            else weight = o->row;
+            o->transitions += n->move != NULL;
         }
         double all = 0, value = 0;
         o->known[i] = 1;
         emission(o, i, o->inside + i * stride);
-        for (size_t k = 0; k < stride; k++) {
+        for (int32_t k = 0; k < n->width; k++) {
             all += (double)weight[k];
             value += (double)weight[k] * (double)o->inside[i * stride + k];
         }
         conditional[i] = log(value / all);
         for (int32_t k = i; k > 0 && k + t->size[k] == i + 1; k = t->parent[k]) {
             rise(o, k);
-            multiply(o, o->inside + (size_t)t->parent[k] * stride, o->up + k * stride);
+            multiply(o, o->inside + (size_t)t->parent[k] * stride, o->up + k * stride, o->c->node[k].above);
         }
     }
 }
@@ -136,11 +136,12 @@ static void run_messages(orders *o, double *conditional) {
 /* Marginal distribution of each node's state, nothing being known. Computed once for a model, so not counted. */
 static void top_down(orders *o) {
     const size_t stride = (size_t)o->c->stride;
-    memcpy(o->down, o->c->move, stride * sizeof *o->down);
+    memcpy(o->down, o->c->node[0].move, (size_t)o->c->node[0].width * sizeof *o->down);
     for (int32_t i = 1; i < o->c->tree.nodes; i++) {
         float *from = o->down + (size_t)o->c->tree.parent[i] * stride, *to = o->down + i * stride;
-        if (o->c->tree.bare[i]) memcpy(to, from, stride * sizeof *to);
-        else o->kernels->product(to, from, o->c->move + i * stride * stride, 1, (int32_t)stride, (int32_t)stride);
+        const circuit_node *n = &o->c->node[i];
+        if (n->move) o->kernels->product(to, from, n->move, 1, n->above, n->width);
+        else memcpy(to, from, (size_t)n->width * sizeof *to);
     }
 }
 

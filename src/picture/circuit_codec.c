@@ -3,6 +3,7 @@
  * A. Liu, S. Mandt, G. Van den Broeck, "Lossless compression with probabilistic circuits" (ICLR 2022, arXiv
  * 2111.11632). Coding costs 2 M^2 multiply-adds an edge and picture. Unlike the paper, the posterior of a node's state
  * is kept and a value coded with masses of 24 bits; 64 pictures share one range coder, so that its end costs nothing.
+ * Subtrees of background take one bit (code/circuit_coder.c).
  *
  * A file has a section CIRC, all little-endian: u64 name of the model, u64 XXH3 of all values, u64 pictures, u16 width,
  * height, channels, zero; the bytes of each segment of 64 pictures (7 bits a byte, least first, high bit: more follow);
@@ -21,7 +22,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { HEAD = 32, ID = 3, VERSION = 0 };
+enum { HEAD = 32, ID = 3, VERSION = 1 };
 
 static const char kind_pictures[4] = {'C', 'I', 'R', 'C'}, kind_model[4] = {'M', 'O', 'D', 'L'};
 
@@ -163,7 +164,7 @@ static pith_status read_packed(const pith_context *c, pith_reader *r, packed *p,
     *p = (packed){0};
     int64_t i = pith_reader_find(r, kind_pictures, "pictures");
     if (i < 0) return damaged(err);
-    if (pith_reader_section(r, (size_t)i)->version > VERSION)
+    if (pith_reader_section(r, (size_t)i)->version != VERSION)
         return pith_fail(err, PITH_UNSUPPORTED, "CIRC", -1, "expected version %d, found %d", VERSION,
                          pith_reader_section(r, (size_t)i)->version);
     pith_status s = pith_reader_view(r, (size_t)i, &in, err);

@@ -27,6 +27,10 @@ typedef struct circuit_parameters {
     float *emit;                   /* nodes * 256 * stride: [value][state] */
 } circuit_parameters;
 
+/* As what circuit_write takes; borrows. */
+static inline circuit_tables circuit_parameters_tables(const circuit_parameters *p, const circuit_tree *tree) {
+    return (circuit_tables){tree, p->states, p->stride, p->own, p->move, p->emit};
+}
 pith_status circuit_parameters_new(circuit_parameters *p, int32_t nodes, int32_t states, pith_error *err);
 void circuit_parameters_free(circuit_parameters *p); /* safe on zeroed */
 

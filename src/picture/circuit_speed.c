@@ -18,7 +18,8 @@ static pith_status make_circuit(const circuit_images *images, int32_t states, ci
     s = circuit_parameters_new(&p, tree.nodes, states, err);
     if (!s) {
         circuit_parameters_start(&p, 1);
-        s = circuit_write(&tree, states, p.move, p.emit, 3, 0, &model, err);
+        circuit_tables tables = circuit_parameters_tables(&p, &tree);
+        s = circuit_write(&tables, 1e-5, &model, err);
     }
     if (!s) s = circuit_read(model, UINT64_MAX, c, err);
     memory_free(model.data);

@@ -14,7 +14,7 @@
 
 typedef struct sample {
     circuit_tree tree;
-    int32_t states;
+    int32_t states, own[256];
     float *move, *emit;
 } sample;
 
@@ -40,11 +40,13 @@ static sample make_sample(int32_t width, int32_t height, int32_t states, uint64_
     size_t stride = (size_t)circuit_stride(states), nodes = (size_t)s.tree.nodes;
     s.move = memory_zero(nodes * stride, stride * sizeof(float));
     s.emit = memory_zero(nodes * stride, CIRCUIT_VALUES * sizeof(float));
-    for (size_t i = 0; i < nodes; i++)
-        for (size_t k = 0; k < (size_t)states; k++) {
-            random_row(s.move + (i * stride + k) * stride, states, 1, &r);
-            random_row(s.emit + i * stride * CIRCUIT_VALUES + k, CIRCUIT_VALUES, stride, &r);
-        }
+    for (size_t i = 0; i < nodes; i++) {
+        s.own[i] = s.tree.bare[i] ? s.own[s.tree.parent[i]] : states - (int32_t)rng_below(&r, (uint32_t)states) / 2;
+        for (int32_t k = 0; k < (i ? s.own[s.tree.parent[i]] : 1); k++)
+            random_row(s.move + (i * stride + (size_t)k) * stride, s.own[i], 1, &r);
+        for (int32_t k = 0; k < s.own[i]; k++)
+            random_row(s.emit + i * stride * CIRCUIT_VALUES + (size_t)k, CIRCUIT_VALUES, stride, &r);
+    }
     return s;
 }
 
@@ -54,9 +56,14 @@ static void free_sample(sample *s) {
     memory_free(s->emit);
 }
 
+static circuit_tables tables_of(const sample *s) {
+    return (circuit_tables){&s->tree, s->states, circuit_stride(s->states), s->own, s->move, s->emit};
+}
+
 static pith_bytes model_of(const sample *s) {
     pith_bytes b;
-    assert_int_equal(circuit_write(&s->tree, s->states, s->move, s->emit, 3, 1e-6f, &b, NULL), PITH_OK);
+    circuit_tables t = tables_of(s);
+    assert_int_equal(circuit_write(&t, 1e-5, &b, NULL), PITH_OK);
     return b;
 }
 
@@ -71,26 +78,27 @@ static circuit *make_circuit(int32_t width, int32_t height, int32_t states, uint
 }
 
 static double emission(const circuit *c, int32_t i, int32_t k, int32_t value) {
-    return (double)c->emit[((size_t)i * CIRCUIT_VALUES + (size_t)value / 16 * 16) * (size_t)c->stride +
-                           (size_t)(k * 16 + value % 16)];
+    const circuit_node *n = &c->node[i];
+    if (value == n->common) return (double)n->often[k];
+    return (double)n->emit[(value / 16 * n->width + k) * 16 + value % 16];
 }
 
 /* p of the values that are not missing, by going through all hidden states. */
 static double brute_force(const circuit *c, const uint8_t *picture, const uint8_t *missing) {
     int32_t nodes = c->tree.nodes, combinations = 1;
-    for (int32_t i = 0; i < nodes; i++) combinations *= c->states;
+    for (int32_t i = 0; i < nodes; i++) combinations *= c->node[i].states;
     double sum = 0;
     for (int32_t n = 0; n < combinations; n++) {
         int32_t z[16], rest = n;
         double p = 1;
-        for (int32_t i = 0; i < nodes && p > 0; i++, rest /= c->states) {
+        for (int32_t i = 0; i < nodes && p > 0; rest /= c->node[i++].states) {
             int32_t above = i ? z[c->tree.parent[i]] : 0;
-            z[i] = rest % c->states;
+            z[i] = rest % c->node[i].states;
             if (c->tree.bare[i]) {
                 if (z[i] != 0) p = 0; /* a state it does not have: counted once */
                 z[i] = above;
             } else {
-                p *= (double)c->move[((size_t)i * c->stride + above) * c->stride + z[i]];
+                p *= (double)c->node[i].move[above * c->node[i].width + z[i]];
             }
             if (!missing[c->tree.pixel[i]]) p *= emission(c, i, z[i], picture[c->tree.pixel[i]]);
         }
@@ -244,6 +252,7 @@ static void test_damaged_streams(void **state) {
     fill(pictures, SIZE, 4);
     pith_bytes out;
     uint32_t *sizes;
+    parallel_set_threads(1);
     assert_int_equal(circuit_encode(c, NULL, pictures, COUNT, &out, &sizes, NULL), PITH_OK);
     int refused = 0;
     for (size_t bit = 0; bit < out.size * 8; bit += 7) {
@@ -258,6 +267,7 @@ static void test_damaged_streams(void **state) {
     assert_int_equal(circuit_decode(c, NULL, out, sizes, COUNT, back, NULL, NULL), PITH_TRUNCATED);
     sizes[0] = UINT32_MAX;
     assert_int_equal(circuit_decode(c, NULL, out, sizes, COUNT, back, NULL, NULL), PITH_TRUNCATED);
+    parallel_set_threads(0);
     memory_free(out.data);
     memory_free(sizes);
     circuit_free(c);
@@ -281,6 +291,30 @@ static void test_damaged_models(void **state) {
     free_sample(&s);
 }
 
+/* A file from before nodes had a number of states each. */
+static void test_version_1(void **state) {
+    (void)state;
+    uint8_t file[4096], pictures[70 * 9], back[70 * 9];
+    FILE *f = fopen(PITH_SOURCE_DIR "/tests/code/version1.circuit", "rb");
+    assert_non_null(f);
+    pith_bytes in = {file, fread(file, 1, sizeof file, f)}, out;
+    fclose(f);
+    circuit *c;
+    uint32_t *sizes;
+    assert_int_equal(circuit_read(in, UINT64_MAX, &c, NULL), PITH_OK);
+    assert_int_equal(c->tree.nodes, 9);
+    for (int i = 0; i < 70 * 9; i++) pictures[i] = i % 7 ? 0 : 252;
+    assert_int_equal(circuit_encode(c, NULL, pictures, 70, &out, &sizes, NULL), PITH_OK);
+    assert_int_equal(circuit_decode(c, NULL, out, sizes, 70, back, NULL, NULL), PITH_OK);
+    assert_memory_equal(back, pictures, sizeof back);
+    const uint8_t none[9] = {0}, cross[9] = {252, 252, 252, 252, 0, 0, 252, 0, 0};
+    /* what the program that wrote the file needed for this picture */
+    assert_true(fabs(-log(brute_force(c, cross, none)) / log(2) - 25.2832) < 1e-3);
+    memory_free(out.data);
+    memory_free(sizes);
+    circuit_free(c);
+}
+
 typedef struct memory_test {
     sample s;
     pith_bytes model, out;
@@ -292,7 +326,8 @@ typedef struct memory_test {
 static pith_status write_again(memory_test *m) {
     memory_free(m->model.data);
     m->model = (pith_bytes){0};
-    return circuit_write(&m->s.tree, m->s.states, m->s.move, m->s.emit, 2, 0, &m->model, NULL);
+    circuit_tables t = tables_of(&m->s);
+    return circuit_write(&t, 1e-5, &m->model, NULL);
 }
 
 static pith_status read_again(memory_test *m) {
@@ -379,6 +414,7 @@ int main(void) {
         cmocka_unit_test(test_round_trip_everywhere),
         cmocka_unit_test(test_damaged_streams),
         cmocka_unit_test(test_damaged_models),
+        cmocka_unit_test(test_version_1),
         cmocka_unit_test(test_out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

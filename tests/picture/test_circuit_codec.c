@@ -57,7 +57,8 @@ static int set_up(void **state) {
     circuit_parameters p;
     pith_bytes model;
     assert_int_equal(circuit_learn(NULL, &images, &training, &tree, &p, NULL), PITH_OK);
-    assert_int_equal(circuit_write(&tree, p.states, p.move, p.emit, 2, 1e-4f, &model, NULL), PITH_OK);
+    circuit_tables tables = circuit_parameters_tables(&p, &tree);
+    assert_int_equal(circuit_write(&tables, 1.0 / COUNT, &model, NULL), PITH_OK);
     FILE *f = fopen(at("bars.circuit"), "wb");
     assert_non_null(f);
     assert_int_equal(fwrite(model.data, 1, model.size, f), model.size);
