@@ -48,11 +48,11 @@ static pith_status read_text(const reader *r, const json_t *o, const char *key, 
 
 /* A list that may be absent. */
 static pith_status read_texts(const reader *r, const json_t *o, const char *key, const json_t **out) {
-    const json_t *list = json_object_get(o, key), *item;
-    size_t i;
+    const json_t *list = json_object_get(o, key);
     *out = list;
     if (list && !json_is_array(list)) return wrong(r, key, "a list of texts");
-    json_array_foreach(list, i, item) if (!json_is_string(item)) return wrong(r, key, "a list of texts");
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!json_is_string(json_array_get(list, i))) return wrong(r, key, "a list of texts");
     return PITH_OK;
 }
 
@@ -95,8 +95,10 @@ static pith_status read_step(const reader *r, const json_t *o, void *out) {
     if (step->bytes && step->bytes[0] != '$') return wrong(r, "bytes", "a path that begins with $out or another name");
     if (repeats < 0 || repeats > 1000) return wrong(r, "repeats", "0 to 1000");
     if (step->values && !json_is_object(step->values)) return wrong(r, "values", "an object of names and paths");
-    json_object_foreach((json_t *)step->values, key, path) if (!is_name(key) || !json_is_string(path)) return wrong(
-        r, "values", "names, each with a path in what the command prints");
+    json_object_foreach((json_t *)step->values, key, path) {
+        if (!is_name(key) || !json_is_string(path))
+            return wrong(r, "values", "names, each with a path in what the command prints");
+    }
     step->repeats = (int)repeats;
     pith_status s = read_name(r, o, &step->name);
     return s ? s : read_text(r, o, "run", &step->run);
@@ -152,12 +154,10 @@ static const paper_made *made_by_name(const paper *p, const char *name) {
 }
 
 static pith_status check_uses(const paper *p, const reader *r) {
-    for (size_t i = 0; i < p->arm_count; i++) {
-        const json_t *name;
-        size_t k;
-        json_array_foreach(p->arms[i].uses, k, name) if (!made_by_name(p, json_string_value(name))) return wrong(
-            r, p->arms[i].name, "to use what \"made\" makes");
-    }
+    for (size_t i = 0; i < p->arm_count; i++)
+        for (size_t k = 0; k < json_array_size(p->arms[i].uses); k++)
+            if (!made_by_name(p, json_string_value(json_array_get(p->arms[i].uses, k))))
+                return wrong(r, p->arms[i].name, "to use what \"made\" makes");
     return PITH_OK;
 }
 

@@ -24,129 +24,6 @@ enum { PATH = 4096 + 512, SMOKE_REPEATS = 1 };
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
 
-/* ---- commands ---- */
-
-/* What a command said last, its hint to --help apart. */
-static void last_line(const char *path, char *line, int size) {
-    char next[256];
-    FILE *f = fopen(path, "r");
-    line[0] = 0;
-    while (f && fgets(next, sizeof next, f))
-        if (next[0] != '\n' && strncmp(next, "try: ", 5) != 0)
-            snprintf(line, (size_t)size, "%.*s", (int)strcspn(next, "\n"), next);
-    if (f) fclose(f);
-}
-
-pith_status run_command(const runner *r, const char *line, const char *folder, const char *log, const char *where,
-                        process_end *end, pith_error *err) {
-    char printed[PATH + 8], errors[PATH + 8], last[200];
-    snprintf(printed, sizeof printed, "%s.out", log);
-    snprintf(errors, sizeof errors, "%s.err", log);
-    pith_status s = process_run(line, &r->variables, folder, printed, errors, end, err);
-    if (s || end->code == 0) return s;
-    last_line(errors, last, sizeof last);
-    return pith_fail(err, PITH_MISMATCH, where, -1, "expected its command to end with 0, found %d%s%s", end->code,
-                     last[0] ? ": " : "", last);
-}
-
-pith_status run_set_seed(runner *r, int seed, pith_error *err) {
-    char text[16];
-    snprintf(text, sizeof text, "%d", seed);
-    return environment_set(&r->variables, "seed", text, err);
-}
-
-/* ---- what steps came to ---- */
-
-/* "orders.0.seconds" in a JSON value. */
-static const json_t *value_at(const json_t *o, const char *path) {
-    while (o && *path) {
-        char part[64];
-        size_t n = strcspn(path, ".");
-        snprintf(part, sizeof part, "%.*s", (int)n, path);
-        o = json_is_array(o) ? json_array_get(o, (size_t)atoi(part)) : json_object_get(o, part);
-        path += n + (path[n] == '.');
-    }
-    return o;
-}
-
-static pith_status take_values(const paper_step *step, const char *log, const char *where, json_t *into,
-                               pith_error *err) {
-    char path[PATH + 8];
-    json_error_t why;
-    const char *name;
-    json_t *at, *values = json_object();
-    snprintf(path, sizeof path, "%s.out", log);
-    json_t *printed = json_load_file(path, 0, &why);
-    pith_status s =
-        printed ? PITH_OK
-                : pith_fail(err, PITH_CORRUPT, where, why.position, "expected its command to print JSON: %s", why.text);
-    json_object_foreach((json_t *)step->values, name, at) {
-        const json_t *found = value_at(printed, json_string_value(at));
-        if (json_is_null(found)) continue; /* "not this time": what needs it is open */
-        if (!s && !json_is_number(found))
-            s = pith_fail(err, PITH_CORRUPT, where, -1, "expected a number at %s of what it prints",
-                          json_string_value(at));
-        if (!s) json_object_set_new(values, name, json_real(json_number_value(found)));
-    }
-    json_decref(printed);
-    json_object_set_new(into, "values", values);
-    return s;
-}
-
-static pith_status take_bytes(const runner *r, const paper_step *step, const char *where, json_t *into,
-                              pith_error *err) {
-    char path[PATH];
-    int64_t bytes;
-    if (!environment_expand(&r->variables, step->bytes, path, sizeof path))
-        return pith_fail(err, PITH_CORRUPT, where, -1, "expected bytes to begin with a name, found %s", step->bytes);
-    pith_status s = folder_bytes_of(path, &bytes, err);
-    if (!s) json_object_set_new(into, "bytes", json_integer(bytes));
-    return s;
-}
-
-typedef struct place { /* of one arm and seed */
-    const paper_arm *arm;
-    int seed;
-    char folder[PATH - 128], out[PATH - 64];
-} place;
-
-static void find_place(const runner *r, const paper_arm *arm, int seed, place *p) {
-    p->arm = arm, p->seed = seed;
-    snprintf(p->folder, sizeof p->folder, "%.4096s/arms/%.100s-%d", r->work, arm->name, seed);
-    snprintf(p->out, sizeof p->out, "%s/out", p->folder);
-}
-
-/* Variables of an arm and seed; makes what it uses. */
-static pith_status enter_place(runner *r, const place *p, pith_error *err) {
-    const json_t *name;
-    size_t i;
-    pith_status s = PITH_OK;
-    json_array_foreach(p->arm->uses, i, name) if (!s) s = run_made(r, json_string_value(name), p->seed, err);
-    if (!s) s = run_set_seed(r, p->seed, err);
-    return s ? s : environment_set(&r->variables, "out", p->out, err);
-}
-
-/* Runs a step once more: adds its time to `into`, and what else it came to the first time. */
-static pith_status run_step(runner *r, const place *p, const paper_step *step, json_t *into, pith_error *err) {
-    char log[PATH], where[128];
-    process_end end;
-    snprintf(log, sizeof log, "%s/%.100s", p->folder, step->name);
-    snprintf(where, sizeof where, "%s %s %s", r->paper->name, p->arm->name, step->name);
-    pith_status s = run_command(r, step->run, p->out, log, where, &end, err);
-    if (s) return s;
-    bool first = json_object_size(into) == 0;
-    if (first) json_object_set_new(into, "run", json_string(step->run));
-    if (first) json_object_set_new(into, "peak_kib", json_integer(end.peak_kib));
-    if (step->repeats) {
-        json_t *seconds = json_object_get(into, "seconds");
-        if (!seconds) json_object_set_new(into, "seconds", seconds = json_array());
-        json_array_append_new(seconds, json_real(round(end.seconds * 1e4) / 1e4));
-    }
-    if (first && step->values) s = take_values(step, log, where, into, err);
-    if (first && step->bytes && !s) s = take_bytes(r, step, where, into, err);
-    return s;
-}
-
 /* ---- rows ---- */
 
 static pith_status write_result(const runner *r, const char *path, pith_error *err) {
@@ -165,38 +42,24 @@ static pith_status publish(const runner *r, pith_error *err) {
     return write_result(r, path, err);
 }
 
+static pith_status add_row(const runner *r, json_t *row, pith_error *err) {
+    if (json_array_append_new(json_object_get(r->result, "rows"), row) != 0) return no_memory(err);
+    return keep(r, err);
+}
+
 static const char *missing_program(const runner *r, const paper_arm *a) {
-    const json_t *name;
-    size_t i;
-    json_array_foreach(
-        a->needs, i, name) if (!process_exists(&r->variables, json_string_value(name))) return json_string_value(name);
+    for (size_t i = 0; i < json_array_size(a->needs); i++) {
+        const char *name = json_string_value(json_array_get(a->needs, i));
+        if (!process_exists(&r->variables, name)) return name;
+    }
     return NULL;
 }
 
-/* Every step once, in an empty folder. */
-static pith_status first_pass(runner *r, const place *p, pith_error *err) {
-    json_t *steps = json_object();
-    json_t *row = json_pack("{s:s, s:i, s:o}", "arm", p->arm->name, "seed", p->seed, "steps", steps);
-    if (!row) return no_memory(err);
-    pith_status s = folder_remove(p->folder, err);
-    if (!s) s = folder_make(p->out, err);
-    for (size_t i = 0; i < p->arm->step_count && !s; i++) {
-        json_t *into = json_object();
-        json_object_set_new(steps, p->arm->steps[i].name, into);
-        s = run_step(r, p, &p->arm->steps[i], into, err);
-    }
-    if (s) json_decref(row);
-    else if (json_array_append_new(json_object_get(r->result, "rows"), row) != 0) s = no_memory(err);
-    return s ? s : keep(r, err);
-}
-
-static pith_status skip_arm(const runner *r, const place *p, const char *program, pith_error *err) {
+static pith_status skip_arm(const runner *r, const run_place *p, const char *program, pith_error *err) {
     char why[128];
     snprintf(why, sizeof why, "%s is not installed", program);
     log_info("%s: skipped, %s", p->arm->name, why);
-    json_t *row = json_pack("{s:s, s:i, s:s}", "arm", p->arm->name, "seed", p->seed, "skipped", why);
-    if (json_array_append_new(json_object_get(r->result, "rows"), row) != 0) return no_memory(err);
-    return keep(r, err);
+    return add_row(r, json_pack("{s:s, s:i, s:s}", "arm", p->arm->name, "seed", p->seed, "skipped", why), err);
 }
 
 static size_t rounds(const runner *r, const paper_step *step) {
@@ -211,7 +74,7 @@ static size_t times_run(const json_t *row, const paper_step *step) {
 
 /* ---- the order of things ---- */
 
-typedef pith_status visit_place(runner *r, const place *p, size_t round, pith_error *err);
+typedef pith_status visit_place(runner *r, const run_place *p, size_t round, pith_error *err);
 
 static bool chosen(const paper_run_options *o, const char *arm) {
     for (size_t i = 0; i < o->arm_count; i++)
@@ -224,8 +87,8 @@ static pith_status each_place(runner *r, size_t round, visit_place *visit, pith_
     for (size_t i = 0; i < r->paper->arm_count; i++) {
         const paper_arm *a = &r->paper->arms[i];
         for (int seed = 0; chosen(r->options, a->name) && seed < seeds(r, a) && !s; seed++) {
-            place p;
-            find_place(r, a, seed, &p);
+            run_place p;
+            run_find_place(r, a, seed, &p);
             s = visit(r, &p, round, err);
         }
     }
@@ -256,30 +119,26 @@ static pith_status tell(const runner *r, pith_error *err) {
     return pith_progress(r->context, (double)done, (double)total, "commands", err);
 }
 
-static pith_status visit_first(runner *r, const place *p, size_t round, pith_error *err) {
+static pith_status visit_first(runner *r, const run_place *p, size_t round, pith_error *err) {
     (void)round;
     if (verdict_row(r->result, p->arm->name, p->seed) || time_is_up(r)) return PITH_OK;
     const char *program = missing_program(r, p->arm);
     if (program) return skip_arm(r, p, program, err);
+    json_t *row;
     pith_status s = tell(r, err);
-    if (!s) s = enter_place(r, p, err);
-    return s ? s : first_pass(r, p, err);
+    if (!s) s = run_arm_first(r, p, &row, err);
+    return s ? s : add_row(r, row, err);
 }
 
-/* Timed steps that have not been run `round` times yet; all of the arm anew where its folder is gone. */
-static pith_status visit_again(runner *r, const place *p, size_t round, pith_error *err) {
-    json_t *row = verdict_row(r->result, p->arm->name, p->seed), *steps = json_object_get(row, "steps");
+/* Timed steps that have not been run `round` times yet. */
+static pith_status visit_again(runner *r, const run_place *p, size_t round, pith_error *err) {
+    json_t *row = verdict_row(r->result, p->arm->name, p->seed);
     pith_status s = PITH_OK;
-    bool entered = false;
-    for (size_t i = 0; i < p->arm->step_count && steps && !s && !time_is_up(r); i++) {
+    for (size_t i = 0; row && i < p->arm->step_count && !json_object_get(row, "skipped") && !s && !time_is_up(r); i++) {
         const paper_step *step = &p->arm->steps[i];
         if (rounds(r, step) < round || times_run(row, step) >= round) continue;
         s = tell(r, err);
-        if (!s && !entered) s = enter_place(r, p, err);
-        entered = true;
-        if (!s && access(p->out, X_OK) != 0)
-            s = pith_fail(err, PITH_NOT_FOUND, p->out, -1, "expected what the arm left there; --force starts anew");
-        if (!s) s = run_step(r, p, step, json_object_get(steps, step->name), err);
+        if (!s) s = run_arm_again(r, p, step, row, err);
         if (!s) s = keep(r, err);
     }
     return s;
@@ -296,21 +155,12 @@ static size_t most_rounds(const runner *r) {
 /* ---- beginning and end ---- */
 
 static pith_status set_settings(runner *r, pith_error *err) {
-    char text[40];
-    pith_status s = PITH_OK;
+    pith_status s = run_set_number(r, "threads", r->threads, err);
     for (size_t i = 0; i < r->paper->setting_count && !s; i++) {
         const paper_setting *x = &r->paper->settings[i];
-        snprintf(text, sizeof text, "%.15g", r->options->smoke ? x->smoke : x->full);
-        s = environment_set(&r->variables, x->name, text, err);
+        s = run_set_number(r, x->name, r->options->smoke ? x->smoke : x->full, err);
     }
     return s;
-}
-
-/* $threads, a setting every recipe has. */
-static pith_status set_threads(runner *r, pith_error *err) {
-    char text[16];
-    snprintf(text, sizeof text, "%d", r->threads);
-    return environment_set(&r->variables, "threads", text, err);
 }
 
 /* The document without rows: all that must agree for a run to go on. */
@@ -358,7 +208,6 @@ static pith_status start(runner *r, pith_error *err) {
     snprintf(r->kept, sizeof r->kept, "%s/result.json", r->work);
     s = environment_start(&r->variables, r->options->command, err);
     if (!s) s = set_settings(r, err);
-    if (!s) s = set_threads(r, err);
     if (!s) s = new_result(r, err);
     if (!s) go_on(r);
     return s;

@@ -3,6 +3,7 @@
 #include "judge/run_parts.h"
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/share.h"
 #include "file/json.h"
@@ -152,6 +153,7 @@ static pith_status make(const runner *r, const paper_made *m, const char *folder
     process_end end;
     snprintf(part, sizeof part, "%s.part", folder);
     snprintf(log, sizeof log, "%s/log", part);
+    log_info("%s: making %s; %s.err tells how far it is", r->paper->name, m->name, log);
     pith_status s = folder_make(part, err);
     if (!s) s = run_command(r, m->run, part, log, m->name, &end, err);
     if (!s) s = write_note(r, part, m, end.seconds, err);
@@ -191,7 +193,7 @@ pith_status run_made(runner *r, const char *name, int seed, pith_error *err) {
     const paper_made *m = by_name(r->paper, name);
     const char *from = taken_from(r->options, name);
     char folder[PATH], key[17];
-    pith_status s = run_set_seed(r, seed, err);
+    pith_status s = run_set_number(r, "seed", seed, err);
     if (!s) s = made_key(r, m, key, err);
     if (s) return s;
     if (from) snprintf(folder, sizeof folder, "%s", from);

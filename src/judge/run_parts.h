@@ -17,16 +17,31 @@ typedef struct runner {
     char kept[4096 + 16];  /* WORK/result.json */
 } runner;
 
+typedef struct run_place { /* of one arm and seed */
+    const paper_arm *arm;
+    int seed;
+    char folder[4096 + 256]; /* WORK/arms/ARM-SEED: what its commands print goes there */
+    char out[4096 + 264];    /* $out, in it */
+} run_place;
+
+/* ---- run_inputs.c ---- */
+
 /* Finds every input, sets its variable, and returns {"name": {"path", "bytes", "hash"}}. */
 pith_status run_inputs(runner *r, json_t **out, pith_error *err);
 /* Sees that `name` is made for this seed, sets its variable, and enters it in the result's "made". */
 pith_status run_made(runner *r, const char *name, int seed, pith_error *err);
 
+/* ---- run_arm.c ---- */
+
+void run_find_place(const runner *r, const paper_arm *arm, int seed, run_place *p);
+/* All steps of an arm from an empty folder, after what it uses is made. *row is the caller's to json_decref. */
+pith_status run_arm_first(runner *r, const run_place *p, json_t **row, pith_error *err);
+/* A timed step once more; its time is added to the row. */
+pith_status run_arm_again(runner *r, const run_place *p, const paper_step *step, json_t *row, pith_error *err);
 /* Runs a command of a recipe in `folder`; what it prints goes to LOG.out and LOG.err. Its failure is PITH_MISMATCH with
  * the last line it wrote. `where` is for messages: "circuit m32 pack". */
 pith_status run_command(const runner *r, const char *line, const char *folder, const char *log, const char *where,
                         process_end *end, pith_error *err);
-/* $seed, as text. */
-pith_status run_set_seed(runner *r, int seed, pith_error *err);
+pith_status run_set_number(runner *r, const char *name, double value, pith_error *err); /* the variable $name */
 
 #endif

@@ -11,10 +11,10 @@
 
 json_t *verdict_row(const json_t *result, const char *arm, int seed) {
     const json_t *rows = json_object_get(result, "rows");
-    json_t *row;
-    size_t i;
-    json_array_foreach((json_t *)rows, i, row) if (strcmp(json_get_text(row, "arm", ""), arm) == 0 &&
-                                                   json_get_int(row, "seed", -1) == seed) return row;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        json_t *row = json_array_get(rows, i);
+        if (strcmp(json_get_text(row, "arm", ""), arm) == 0 && json_get_int(row, "seed", -1) == seed) return row;
+    }
     return NULL;
 }
 

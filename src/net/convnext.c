@@ -52,8 +52,7 @@ pith_status convnext_open(classifier *n, grad_params *p, pith_error *err) {
         char stem[64];
         snprintf(stem, sizeof stem, "stage.%lld.halve", (long long)stage);
         if (stage > 0) s = add_pair(n, p, stem, "norm", 1, &width, err);
-        if (stage > 0 && s == PITH_OK)
-            s = add_pair(n, p, stem, "conv", 4, (int64_t[]){2 * width, 2, 2, width}, err);
+        if (stage > 0 && s == PITH_OK) s = add_pair(n, p, stem, "conv", 4, (int64_t[]){2 * width, 2, 2, width}, err);
         if (stage > 0) width *= 2;
         for (int64_t b = 0; b < c->blocks && s == PITH_OK; b++) {
             snprintf(stem, sizeof stem, "stage.%lld.block.%lld", (long long)stage, (long long)b);
@@ -94,8 +93,7 @@ var convnext_logits(classifier_walk *w, var x) {
 
 double convnext_flops(const classifier_config *c) {
     int64_t h = c->height / c->patch, wide = c->wide / c->patch;
-    double width = (double)c->width,
-           macs = (double)(h * wide) * (double)(c->patch * c->patch * c->channels) * width;
+    double width = (double)c->width, macs = (double)(h * wide) * (double)(c->patch * c->patch * c->channels) * width;
     for (int64_t stage = 0; stage < c->stages; stage++) {
         if (stage > 0) {
             h /= 2, wide /= 2;
