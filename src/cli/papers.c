@@ -25,6 +25,10 @@ static const pith_option options[] = {
      .type = PITH_TEXT,
      .help = "run: where to work and keep what takes long; else build/papers/NN-name"},
     {.name = "arm", .unit = "NAME", .type = PITH_LIST, .help = "run: this arm alone; may be given again"},
+    {.name = "skip",
+     .unit = "NAME",
+     .type = PITH_LIST,
+     .help = "run: leave this arm out; what is claimed of it stays open; may be given again"},
     {.name = "made",
      .unit = "NAME=FOLDER",
      .type = PITH_LIST,
@@ -124,7 +128,7 @@ static const char *const *items(const pith_values *v, const char *name, const ch
 
 static pith_status run_paper(command *c, const paper *p, pith_error *err) {
     const pith_values *v = c->values;
-    const char *arms[256], *made[256], *given = pith_value_text(v, "work");
+    const char *arms[256], *skipped[256], *made[256], *given = pith_value_text(v, "work");
     char self[PATH], work[PATH + 300];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     if (n <= 0) return pith_fail(err, PITH_IO, "/proc/self/exe", -1, "expected to find this command");
@@ -139,6 +143,7 @@ static pith_status run_paper(command *c, const paper *p, pith_error *err) {
                            .fresh = c->force,
                            .seconds = pith_value_real(v, "seconds")};
     o.arms = items(v, "arm", arms, &o.arm_count);
+    o.skipped = items(v, "skip", skipped, &o.skipped_count);
     o.made = items(v, "made", made, &o.made_count);
     if (!o.data) o.data = getenv("PITH_DATA");
     if (c->dry_run) return print_plan(c, p);

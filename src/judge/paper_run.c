@@ -24,6 +24,14 @@ enum { PATH = 4096 + 512, SMOKE_REPEATS = 1 };
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
 
+static const char left_out[] = "left out";
+
+static bool is_among(const char *const *names, size_t count, const char *name) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0) return true;
+    return false;
+}
+
 /* ---- rows ---- */
 
 static pith_status write_result(const runner *r, const char *path, pith_error *err) {
@@ -47,17 +55,22 @@ static pith_status add_row(const runner *r, json_t *row, pith_error *err) {
     return keep(r, err);
 }
 
-static const char *missing_program(const runner *r, const paper_arm *a) {
+/* Why an arm is not run; false: it is. */
+static bool is_skipped(const runner *r, const paper_arm *a, char *why, size_t size) {
+    if (is_among(r->options->skipped, r->options->skipped_count, a->name)) {
+        snprintf(why, size, "%s", left_out);
+        return true;
+    }
     for (size_t i = 0; i < json_array_size(a->needs); i++) {
         const char *name = json_string_value(json_array_get(a->needs, i));
-        if (!process_exists(&r->variables, name)) return name;
+        if (process_exists(&r->variables, name)) continue;
+        snprintf(why, size, "%s is not installed", name);
+        return true;
     }
-    return NULL;
+    return false;
 }
 
-static pith_status skip_arm(const runner *r, const run_place *p, const char *program, pith_error *err) {
-    char why[128];
-    snprintf(why, sizeof why, "%s is not installed", program);
+static pith_status skip_arm(const runner *r, const run_place *p, const char *why, pith_error *err) {
     log_info("%s: skipped, %s", p->arm->name, why);
     return add_row(r, json_pack("{s:s, s:i, s:s}", "arm", p->arm->name, "seed", p->seed, "skipped", why), err);
 }
@@ -77,9 +90,7 @@ static size_t times_run(const json_t *row, const paper_step *step) {
 typedef pith_status visit_place(runner *r, const run_place *p, size_t round, pith_error *err);
 
 static bool chosen(const paper_run_options *o, const char *arm) {
-    for (size_t i = 0; i < o->arm_count; i++)
-        if (strcmp(o->arms[i], arm) == 0) return true;
-    return o->arm_count == 0;
+    return o->arm_count == 0 || is_among(o->arms, o->arm_count, arm);
 }
 
 static pith_status each_place(runner *r, size_t round, visit_place *visit, pith_error *err) {
@@ -122,8 +133,8 @@ static pith_status tell(const runner *r, pith_error *err) {
 static pith_status visit_first(runner *r, const run_place *p, size_t round, pith_error *err) {
     (void)round;
     if (verdict_row(r->result, p->arm->name, p->seed) || time_is_up(r)) return PITH_OK;
-    const char *program = missing_program(r, p->arm);
-    if (program) return skip_arm(r, p, program, err);
+    char why[128];
+    if (is_skipped(r, p->arm, why, sizeof why)) return skip_arm(r, p, why, err);
     json_t *row;
     pith_status s = tell(r, err);
     if (!s) s = run_arm_first(r, p, &row, err);
@@ -186,19 +197,37 @@ static pith_status new_result(runner *r, pith_error *err) {
     return s;
 }
 
+/* Of a finished result, what makes it unfinished again: arms that were left out and are not now. */
+static void reopen(const runner *r, json_t *result) {
+    json_t *rows = json_object_get(result, "rows");
+    size_t before = json_array_size(rows);
+    for (size_t i = before; i-- > 0;) {
+        const json_t *row = json_array_get(rows, i);
+        const char *arm = json_get_text(row, "arm", "");
+        if (strcmp(json_get_text(row, "skipped", ""), left_out) == 0 &&
+            !is_among(r->options->skipped, r->options->skipped_count, arm))
+            json_array_remove(rows, i);
+    }
+    if (json_array_size(rows) == before) return;
+    json_object_del(result, "finished");
+    json_object_del(result, "claims");
+}
+
 /* Takes over the rows of an earlier run that agrees in everything. */
 static void go_on(runner *r) {
     static const char *const same[] = {"paper", "smoke", "threads", "recipe", "source", "command", "machine", "inputs"};
     json_t *old = r->options->fresh ? NULL : json_load_file(r->kept, JSON_REJECT_DUPLICATES, NULL);
-    bool agree = old && !json_object_get(old, "finished");
+    bool agree = json_is_array(json_object_get(old, "rows")) && json_is_array(json_object_get(old, "made"));
     for (size_t i = 0; i < sizeof same / sizeof *same && agree; i++)
         agree = json_equal(json_object_get(old, same[i]), json_object_get(r->result, same[i]));
-    agree = agree && json_is_array(json_object_get(old, "rows")) && json_is_array(json_object_get(old, "made"));
-    if (agree) {
-        log_info("%s: going on where an earlier run stopped", r->paper->name);
-        json_decref(r->result);
-        r->result = old;
-    } else json_decref(old);
+    if (agree) reopen(r, old);
+    if (!agree || json_object_get(old, "finished")) {
+        json_decref(old);
+        return;
+    }
+    log_info("%s: going on where an earlier run stopped", r->paper->name);
+    json_decref(r->result);
+    r->result = old;
 }
 
 static pith_status start(runner *r, pith_error *err) {
@@ -228,10 +257,11 @@ static pith_status finish(runner *r, pith_error *err) {
     return s ? s : folder_remove(path, err);
 }
 
-static pith_status check_arms(const paper *p, const paper_run_options *o, pith_error *err) {
-    for (size_t i = 0; i < o->arm_count; i++)
-        if (!paper_arm_by_name(p, o->arms[i]))
-            return pith_fail(err, PITH_USAGE, "--arm", -1, "expected an arm of %s, found \"%s\"", p->name, o->arms[i]);
+static pith_status check_arms(const paper *p, const char *const *arms, size_t count, const char *option,
+                              pith_error *err) {
+    for (size_t i = 0; i < count; i++)
+        if (!paper_arm_by_name(p, arms[i]))
+            return pith_fail(err, PITH_USAGE, option, -1, "expected an arm of %s, found \"%s\"", p->name, arms[i]);
     return PITH_OK;
 }
 
@@ -242,7 +272,8 @@ pith_status paper_run(const pith_context *c, const paper *p, const paper_run_opt
     memory_adopt_jansson();
     r.threads = parallel_threads();
     r.deadline = o->seconds > 0 ? clock_seconds() + o->seconds : 0;
-    pith_status s = check_arms(p, o, err);
+    pith_status s = check_arms(p, o->arms, o->arm_count, "--arm", err);
+    if (!s) s = check_arms(p, o->skipped, o->skipped_count, "--skip", err);
     if (!s) s = start(&r, err);
     if (!s) s = each_place(&r, 1, visit_first, err);
     for (size_t round = 2; !s && round <= most_rounds(&r); round++) s = each_place(&r, round, visit_again, err);

@@ -4,7 +4,7 @@
  * its arm and seed. First every arm runs whole, then timed steps are repeated, alternating over the arms, so that a
  * machine's mood meets all of them. After each arm and each repetition the rows are written to WORK/result.json whole
  * or not at all; a run that was stopped goes on from there, as long as recipe, inputs, command, source and machine are
- * the same. */
+ * the same, and one that left arms out may be made complete. */
 #ifndef JUDGE_PAPER_RUN_H
 #define JUDGE_PAPER_RUN_H
 
@@ -16,6 +16,8 @@ typedef struct paper_run_options {
     const char *data;        /* folder of data sets; may be NULL in a smoke run */
     const char *const *arms; /* only these; count 0: all */
     size_t arm_count;
+    const char *const *skipped; /* not these: claims about them stay open, and the result says so */
+    size_t skipped_count;
     const char *const *made; /* "NAME=FOLDER": taken as made from there */
     size_t made_count;
     bool smoke;     /* small settings, drawn pictures, one seed, no repetitions; the paper's own result is untouched */

@@ -81,11 +81,12 @@ static void first_line(const char *path, char *line, int size) {
 }
 
 pith_status stamp_source(const environment *e, const char *folder, const char *scratch, json_t **out, pith_error *err) {
+    static const char last[] = "git log -1 --format=%H -- ':(top)' ':(top,exclude)papers' 2>/dev/null";
     static const char changes[] =
         "git status --porcelain --untracked-files=no -- ':(top)' ':(top,exclude)papers' 2>/dev/null";
     char commit[64], changed[64];
     process_end end;
-    pith_status s = process_run("git rev-parse HEAD 2>/dev/null", e, folder, scratch, NULL, &end, err);
+    pith_status s = process_run(last, e, folder, scratch, NULL, &end, err);
     if (s) return s;
     first_line(scratch, commit, sizeof commit);
     bool known = end.code == 0 && commit[0];

@@ -13,8 +13,9 @@ pith_status stamp_file(const char *path, json_t **out, pith_error *err);
 pith_status stamp_folder(const char *path, json_t **out, pith_error *err);
 /* {"cpu", "cores", "memory_mib", "isa", "system"}; NULL without memory. */
 json_t *stamp_machine(void);
-/* {"commit", "changed"}: of the source tree that `folder` lies in; `changed`: files under version control differ, those
- * of papers/ apart. "unknown" where git does not know. `scratch` is a file that may be written. */
+/* {"commit", "changed"}: of the source tree that `folder` lies in, its last commit and whether files under version
+ * control differ from it, both without papers/: results may be committed while others are still measured. "unknown"
+ * where git does not know. `scratch` is a file that may be written. */
 pith_status stamp_source(const environment *e, const char *folder, const char *scratch, json_t **out, pith_error *err);
 void stamp_time(char text[32]); /* now, "2026-11-26T13:00:00Z" */
 

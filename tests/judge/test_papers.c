@@ -253,6 +253,34 @@ static void a_smoke_run_publishes_nothing(void **state) {
     paper_close(p);
 }
 
+/* "broken" fails without the switch; left out, the rest is published, and it alone is run afterwards. */
+static void an_arm_left_out_is_added_later(void **state) {
+    (void)state;
+    paper *p = open_toy(recipe);
+    json_t *result;
+    bool complete;
+    char work[128], path[128];
+    snprintf(work, sizeof work, "%s/work-skip", folder);
+    snprintf(path, sizeof path, "%s/switch", folder);
+    unlink(path);
+    paper_run_options o = {
+        .command = PITH_COMMAND, .work = work, .skipped = (const char *const[]){"broken"}, .skipped_count = 1};
+    write_file("count", "");
+    assert_int_equal(paper_run(NULL, p, &o, &result, &complete, NULL), PITH_OK);
+    assert_true(complete);
+    assert_non_null(json_get_text(verdict_row(result, "broken", 0), "skipped", NULL));
+    assert_int_equal(lines("count"), 1 + 2 * 3);
+    json_decref(result);
+    write_file("switch", "");
+    o.skipped_count = 0;
+    assert_int_equal(paper_run(NULL, p, &o, &result, &complete, NULL), PITH_OK);
+    assert_true(complete);
+    assert_non_null(json_object_get(verdict_row(result, "broken", 0), "steps"));
+    assert_int_equal(lines("count"), 1 + 2 * 3);
+    json_decref(result);
+    paper_close(p);
+}
+
 static void out_of_time_is_not_complete(void **state) {
     (void)state;
     paper *p = open_toy(recipe);
@@ -379,13 +407,18 @@ int main(void) {
     snprintf(folder, sizeof folder, "/tmp/pith-judge-%d", (int)getpid());
     assert_int_equal(folder_make(folder, NULL), PITH_OK);
     memory_adopt_jansson();
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(expressions_come_to_numbers),     cmocka_unit_test(wrong_expressions_are_refused),
-        cmocka_unit_test(comparisons_hold_or_not),         cmocka_unit_test(wrong_recipes_are_told_where),
-        cmocka_unit_test(a_run_goes_on_after_a_failure),   cmocka_unit_test(a_table_belongs_to_its_result),
-        cmocka_unit_test(survives_any_failed_allocation),  cmocka_unit_test(a_smoke_run_publishes_nothing),
-        cmocka_unit_test(out_of_time_is_not_complete),     cmocka_unit_test(stops_when_asked),
-        cmocka_unit_test(papers_of_this_tree_are_in_order)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(expressions_come_to_numbers),
+                                       cmocka_unit_test(wrong_expressions_are_refused),
+                                       cmocka_unit_test(comparisons_hold_or_not),
+                                       cmocka_unit_test(wrong_recipes_are_told_where),
+                                       cmocka_unit_test(a_run_goes_on_after_a_failure),
+                                       cmocka_unit_test(a_table_belongs_to_its_result),
+                                       cmocka_unit_test(survives_any_failed_allocation),
+                                       cmocka_unit_test(a_smoke_run_publishes_nothing),
+                                       cmocka_unit_test(an_arm_left_out_is_added_later),
+                                       cmocka_unit_test(out_of_time_is_not_complete),
+                                       cmocka_unit_test(stops_when_asked),
+                                       cmocka_unit_test(papers_of_this_tree_are_in_order)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     folder_remove(folder, NULL);
     return failed;
