@@ -29,6 +29,7 @@ void tape_free(tape *t); /* NULL is fine */
 /* A new step; `seed` and `step` key the random numbers of dropout and the like. Clears an earlier error. */
 void tape_begin(tape *t, uint64_t seed, uint64_t step);
 pith_status tape_status(const tape *t, pith_error *err);
+void tape_fail(tape *t, pith_status s, const char *where, const char *what); /* the caller's own failure, sticky too */
 size_t tape_high_water(const tape *t);   /* most bytes ever held: activations, gradients and scratch */
 void tape_bf16(tape *t, bool on);        /* products round their inputs to bf16, sums and parameters stay f32 */
 void tape_trap_nan(tape *t, bool on);    /* the first operation with a NaN or infinity fails with PITH_NOT_FINITE */

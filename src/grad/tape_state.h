@@ -52,7 +52,6 @@ struct tape {
 
 void *tape_block_new(tape *t, size_t bytes); /* NULL: failed, status set */
 void tape_block_free(tape *t, void *data, size_t bytes);
-void tape_fail(tape *t, pith_status s, const char *where, const char *what);
 void tape_check_finite(tape *t, const grad_op *op, const pith_tensor *x, const char *what);
 /* The part of a grad_call that forward and backward share. */
 void tape_call(tape *t, const tape_node *n, grad_call *c, rng *random);

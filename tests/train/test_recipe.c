@@ -74,7 +74,7 @@ static void missing_and_changed_data_name_their_line(void **state) {
     char files[256];
     replace_data(w, "\"/nowhere/x\", \"/nowhere/y\"", "");
     expect(w, NULL, "line 5: data.files: /nowhere/x: ");
-    replace_data(w, "\"x\"", "");
+    replace_data(w, "\"/x\"", "");
     expect(w, NULL, "line 5: data.files: expected two IDX files");
     replace_data(w, "", ",\n\"flip\": [true]");
     expect(w, NULL, "line 6: data.flip: expected true or false, found a list");
