@@ -4,11 +4,14 @@
 
 #include "base/memory.h"
 #include "code/bulk.h"
+#include "code/table.h"
 
 #include <string.h>
 #include <zstd.h>
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
+
+enum { QUICK = 3, BEST = 19, LARGE = 1 << 22, BEST_LARGE = 12, SURE = 4096, SAMPLE = 16384 };
 
 static pith_status zstd_at(pith_bytes in, int level, pith_bytes *out, pith_error *err) {
     size_t room = ZSTD_compressBound(in.size);
@@ -23,17 +26,36 @@ static pith_status zstd_at(pith_bytes in, int level, pith_bytes *out, pith_error
     return PITH_OK;
 }
 
+static pith_status zstd_size(pith_bytes in, int level, size_t *size, pith_error *err) {
+    pith_bytes out = {NULL, 0};
+    pith_status s = zstd_at(in, level, &out, err);
+    if (s != PITH_OK) return s;
+    *size = out.size;
+    memory_free(out.data);
+    return PITH_OK;
+}
+
+/* Whether the best level may come below `rival`: at once if a quick one does; else, where that one comes near, if the
+ * best finds more in a piece of the middle than the entropy of its bytes. Most planes of weights are noise to it. */
+static pith_status promising(pith_bytes in, size_t rival, bool *yes, pith_error *err) {
+    size_t size = 0;
+    pith_status s = zstd_size(in, QUICK, &size, err);
+    *yes = s == PITH_OK && size < rival;
+    if (s != PITH_OK || *yes || size > rival + rival / 8) return s;
+    pith_bytes piece = in;
+    if (in.size > 2 * SAMPLE) piece = (pith_bytes){in.data + (in.size - SAMPLE) / 2, SAMPLE};
+    uint32_t counts[256] = {0};
+    table_count(counts, piece.data, piece.size);
+    s = zstd_size(piece, BEST, &size, err);
+    *yes = s == PITH_OK && (double)size < table_cost(NULL, counts) / 8;
+    return s;
+}
+
 pith_status planes_zstd(pith_bytes in, size_t rival, pith_bytes *out, pith_error *err) {
+    bool yes = true;
     *out = (pith_bytes){NULL, 0};
-    if (in.size > 512) {
-        pith_status s = zstd_at(in, 3, out, err);
-        if (s != PITH_OK) return s;
-        size_t quick = out->size;
-        memory_free(out->data);
-        *out = (pith_bytes){NULL, 0};
-        if (quick > rival + rival / 8) return PITH_OK; /* level 19 gains that little that rarely */
-    }
-    return zstd_at(in, 19, out, err);
+    pith_status s = in.size > SURE ? promising(in, rival, &yes, err) : PITH_OK;
+    return s == PITH_OK && yes ? zstd_at(in, in.size > LARGE ? BEST_LARGE : BEST, out, err) : s;
 }
 
 pith_status planes_unzstd(pith_bytes in, pith_bytes out, pith_error *err) {

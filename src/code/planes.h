@@ -17,8 +17,8 @@ pith_status planes_decode(pith_bytes in, const pith_bytes *planes, size_t count,
 void planes_split(const uint8_t *in, size_t n, int width, uint8_t *out);
 void planes_join(const uint8_t *in, size_t n, int width, uint8_t *out);
 
-/* One run of bytes by zstd; level 19 only where a quick look says that it pays against `rival` bytes, else out is
- * empty. Decoding checks the size. */
+/* One run of bytes by zstd; a high level only where a look at a part says that it may come below `rival` bytes, else
+ * out is empty. Decoding checks the size. */
 pith_status planes_zstd(pith_bytes in, size_t rival, pith_bytes *out, pith_error *err);
 pith_status planes_unzstd(pith_bytes in, pith_bytes out, pith_error *err);
 

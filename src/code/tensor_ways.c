@@ -7,6 +7,7 @@
 
 #include "base/hash.h"
 #include "base/memory.h"
+#include "base/parallel.h"
 #include "code/copy_way.h"
 #include "code/delta_way.h"
 #include "code/float_way.h"
@@ -95,27 +96,35 @@ static bool add_words(pieces *p, uint16_t type, pith_bytes words) {
 
 /* ---- choosing ---- */
 
+typedef struct candidate { /* payload so far the smallest of a tensor's */
+    int way;
+    double size;
+    pith_bytes payload;
+    pith_bytes literals; /* of TENSOR_COPY */
+    size_t same;         /* of TENSOR_SAME */
+    pith_error error;
+} candidate;
+
+enum { WAVE = 64 }; /* tensors chosen for at once */
+
 typedef struct encoding {
     const tensor_item *item;
-    size_t count;
+    size_t count, first; /* first: tensor that best[0] is of */
     uint8_t *way;
     uint64_t *hash;
     uint8_t **literals; /* of TENSOR_COPY, alive until the pieces are coded */
+    candidate best[WAVE];
     bytes single, small;
     pieces floats;
     pith_error *err;
 } encoding;
 
-typedef struct candidate { /* payload so far the smallest of a tensor's */
-    int way;
-    double size;
-    pith_bytes payload;
-} candidate;
-
 static void offer(candidate *best, int way, pith_bytes payload) {
     if (payload.data && (double)payload.size < best->size) {
         memory_free(best->payload.data);
-        *best = (candidate){way, (double)payload.size, payload};
+        best->way = way;
+        best->size = (double)payload.size;
+        best->payload = payload;
     } else memory_free(payload.data);
 }
 
@@ -143,23 +152,23 @@ static int plane_count(const tensor_item *t) {
     return width > MOST_PLANES ? 1 : width;
 }
 
-static pith_status try_planes(const tensor_item *t, candidate *best, pith_error *err) {
+static pith_status try_planes(const tensor_item *t, candidate *best) {
     int width = plane_count(t);
     pith_bytes planes[MOST_PLANES], out;
     uint8_t *other = memory_alloc(t->bytes.size);
-    if (!other) return no_memory(err);
+    if (!other) return no_memory(&best->error);
     planes_split(t->bytes.data, t->bytes.size / (size_t)width, width, other);
     lay_planes(t->bytes.size, width, other, planes);
-    pith_status s = planes_encode(planes, (size_t)width, &out, err);
+    pith_status s = planes_encode(planes, (size_t)width, &out, &best->error);
     memory_free(other);
     if (s == PITH_OK) offer(best, TENSOR_PLANES, out);
     return s;
 }
 
-static pith_status try_zstd(const tensor_item *t, candidate *best, pith_error *err) {
+static pith_status try_zstd(const tensor_item *t, candidate *best) {
     pith_bytes out;
     size_t rival = best->size < (double)t->bytes.size ? (size_t)best->size : t->bytes.size;
-    pith_status s = planes_zstd(t->bytes, rival, &out, err);
+    pith_status s = planes_zstd(t->bytes, rival, &out, &best->error);
     if (s == PITH_OK) offer(best, TENSOR_ZSTD, out);
     return s;
 }
@@ -172,7 +181,7 @@ static double words_guess(uint16_t type, pith_bytes words) {
     return sum;
 }
 
-enum { COPY_MOST = 1 << 26 }; /* bytes of a tensor up to which repeats are sought */
+enum { COPY_MOST = 1 << 26, COPY_SURE = 1 << 18, COPY_SAMPLE = 1 << 15, COPY_GRAIN = 256 };
 
 /* Payload: lengths of script, signs and literals, then the first two by planes.h. */
 static pith_status copy_payload(const copy_parts *c, pith_bytes *out, pith_error *err) {
@@ -188,21 +197,52 @@ static pith_status copy_payload(const copy_parts *c, pith_bytes *out, pith_error
     return ok ? PITH_OK : no_memory(err);
 }
 
-static pith_status try_copy(const tensor_item *t, candidate *best, uint8_t **literals, pieces *floats,
-                            pith_error *err) {
+/* Whether some of the aligned runs of 256 bytes come twice: a look at all of a tensor, at the speed of a hash. */
+static bool runs_repeat(pith_bytes in) {
+    enum { SLOTS = 1 << 14 };
+    size_t repeats = 0, runs = in.size / COPY_GRAIN;
+    uint64_t *seen = memory_zero(SLOTS, sizeof *seen);
+    for (size_t i = 0; seen && i < runs; i++) {
+        uint64_t h = hash_bytes(in.data + i * COPY_GRAIN, COPY_GRAIN);
+        repeats += seen[h % SLOTS] == h;
+        seen[h % SLOTS] = h;
+    }
+    memory_free(seen);
+    return repeats > runs / 64;
+}
+
+/* Whether seeking repeats may pay: in large tensors, where a piece of the middle or a coarse look at all finds some. */
+static pith_status copies_likely(const tensor_item *t, bool *likely, pith_error *err) {
+    copy_parts c;
+    *likely = true;
+    if (t->bytes.size <= COPY_SURE || runs_repeat(t->bytes)) return PITH_OK;
+    pith_bytes piece = {t->bytes.data + (t->bytes.size / 2 & ~(size_t)63), COPY_SAMPLE};
+    pith_status s = copy_encode(piece, word_bytes(t->type), &c, err);
+    *likely = s == PITH_OK && c.literals.size < piece.size - piece.size / 32;
+    memory_free(c.script.data);
+    memory_free(c.signs.data);
+    memory_free(c.literals.data);
+    return s;
+}
+
+static pith_status try_copy(const tensor_item *t, candidate *best) {
     copy_parts c;
     pith_bytes payload = {NULL, 0};
-    pith_status s = copy_encode(t->bytes, word_bytes(t->type), &c, err);
+    bool likely;
+    pith_status s = copies_likely(t, &likely, &best->error);
+    if (s != PITH_OK || !likely) return s;
+    s = copy_encode(t->bytes, word_bytes(t->type), &c, &best->error);
     /* a script longer than a sixteenth of the tensor copies little at a time */
     if (s == PITH_OK && c.literals.size < t->bytes.size - t->bytes.size / 16) {
         double rest = words_guess(t->type, c.literals);
-        s = copy_payload(&c, &payload, err);
+        s = copy_payload(&c, &payload, &best->error);
         if (s == PITH_OK && rest + (double)payload.size < 0.998 * best->size) {
             memory_free(best->payload.data);
-            *best = (candidate){TENSOR_COPY, rest + (double)payload.size, payload};
+            best->way = TENSOR_COPY;
+            best->size = rest + (double)payload.size;
+            best->payload = payload;
+            best->literals = c.literals;
             payload.data = NULL;
-            *literals = c.literals.data;
-            if (!add_words(floats, t->type, c.literals)) s = no_memory(err);
             c.literals.data = NULL;
         }
     }
@@ -221,32 +261,29 @@ static double float_item_guess(const tensor_item *t, pieces *p) {
     return some ? sum * (double)p->count / (double)some : sum;
 }
 
-static pith_status choose_float(encoding *e, size_t i, candidate *best) {
-    const tensor_item *t = &e->item[i];
+static pith_status choose_float(const tensor_item *t, candidate *best) {
     pieces own = {NULL, 0, 0};
     pith_status s = PITH_OK;
     double guess = float_item_guess(t, &own);
     memory_free(own.piece);
-    if (guess < best->size) *best = (candidate){TENSOR_FLOAT, guess, {NULL, 0}};
+    if (guess < best->size) {
+        best->way = TENSOR_FLOAT;
+        best->size = guess;
+    }
     if (t->base.size) {
         pith_bytes out;
-        s = delta_encode(t->bytes, t->base.data, word_bytes(t->type), mantissa_bits(t->type), &out, e->err);
+        s = delta_encode(t->bytes, t->base.data, word_bytes(t->type), mantissa_bits(t->type), &out, &best->error);
         if (s == PITH_OK) offer(best, TENSOR_DELTA, out);
     }
-    double small = best->size;
-    if (s == PITH_OK && planes_guess(t->bytes, word_bytes(t->type)) < 1.02 * small) s = try_planes(t, best, e->err);
-    if (s == PITH_OK && t->bytes.size > SMALL) s = try_zstd(t, best, e->err);
-    if (s == PITH_OK && t->bytes.size > SMALL && t->bytes.size <= COPY_MOST)
-        s = try_copy(t, best, &e->literals[i], &e->floats, e->err);
-    if (s == PITH_OK && best->way == TENSOR_FLOAT && !add_pieces(&e->floats, t->type, t->rank, t->shape, t->bytes.data))
-        s = no_memory(e->err);
+    if (s == PITH_OK && planes_guess(t->bytes, word_bytes(t->type)) < 1.02 * best->size) s = try_planes(t, best);
+    if (s == PITH_OK && t->bytes.size > SMALL) s = try_zstd(t, best);
+    if (s == PITH_OK && t->bytes.size > SMALL && t->bytes.size <= COPY_MOST) s = try_copy(t, best);
     return s;
 }
 
-static pith_status choose_plain(encoding *e, size_t i, candidate *best) {
-    const tensor_item *t = &e->item[i];
-    pith_status s = try_planes(t, best, e->err);
-    return s == PITH_OK ? try_zstd(t, best, e->err) : s;
+static pith_status choose_plain(const tensor_item *t, candidate *best) {
+    pith_status s = try_planes(t, best);
+    return s == PITH_OK ? try_zstd(t, best) : s;
 }
 
 /* An earlier tensor with the same bytes; `i` where there is none. */
@@ -258,30 +295,69 @@ static size_t find_same(const encoding *e, size_t i) {
     return i;
 }
 
-static pith_status choose(encoding *e, size_t i) {
+/* The way of tensor i and what it writes there, whatever the others do. */
+static void choose(const encoding *e, size_t i, candidate *best) {
     const tensor_item *t = &e->item[i];
-    candidate best = {TENSOR_RAW, (double)t->bytes.size, {NULL, 0}};
-    pith_status s = PITH_OK;
+    *best = (candidate){.way = TENSOR_RAW, .size = (double)t->bytes.size};
+    best->same = t->bytes.size > 16 ? find_same(e, i) : i;
+    if (t->base.size && memcmp(t->base.data, t->bytes.data, t->bytes.size) == 0) best->way = TENSOR_BASE;
+    else if (best->same < i) best->way = TENSOR_SAME;
+    else if (t->bytes.size <= (float_type(t->type) ? 16 : SMALL)) best->way = TENSOR_SMALL;
+    else if (float_type(t->type)) choose_float(t, best);
+    else choose_plain(t, best);
+}
+
+static void choose_range(void *user, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    encoding *e = user;
+    for (int64_t i = begin; i < end; i++) choose(e, e->first + (size_t)i, &e->best[i]);
+}
+
+static void hash_range(void *user, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    encoding *e = user;
+    for (int64_t i = begin; i < end; i++) e->hash[i] = hash_bytes(e->item[i].bytes.data, e->item[i].bytes.size);
+}
+
+/* Puts what was chosen for tensor i where it belongs. */
+static pith_status keep(encoding *e, size_t i, candidate *best) {
+    const tensor_item *t = &e->item[i];
     bool ok = true;
-    e->hash[i] = hash_bytes(t->bytes.data, t->bytes.size);
-    size_t same = t->bytes.size > 16 ? find_same(e, i) : i;
-    if (t->base.size && memcmp(t->base.data, t->bytes.data, t->bytes.size) == 0) best.way = TENSOR_BASE;
-    else if (same < i) {
-        best.way = TENSOR_SAME;
-        ok = append_number(&e->single, same);
-    } else if (t->bytes.size <= (float_type(t->type) ? 16 : SMALL)) {
-        best.way = TENSOR_SMALL;
-        ok = append(&e->small, t->bytes.data, t->bytes.size);
-    } else {
-        s = float_type(t->type) ? choose_float(e, i, &best) : choose_plain(e, i, &best);
-        if (s == PITH_OK && best.way == TENSOR_RAW) ok = append(&e->single, t->bytes.data, t->bytes.size);
-        if (s == PITH_OK && best.payload.data)
-            ok = append_number(&e->single, best.payload.size) &&
-                 append(&e->single, best.payload.data, best.payload.size);
+    e->way[i] = (uint8_t)best->way;
+    e->literals[i] = best->literals.data;
+    if (best->error.status != PITH_OK) return pith_fail(e->err, best->error.status, NULL, -1, "%s", best->error.text);
+    switch (best->way) {
+    case TENSOR_BASE: break;
+    case TENSOR_SAME: ok = append_number(&e->single, best->same); break;
+    case TENSOR_SMALL: ok = append(&e->small, t->bytes.data, t->bytes.size); break;
+    case TENSOR_RAW: ok = append(&e->single, t->bytes.data, t->bytes.size); break;
+    case TENSOR_FLOAT: ok = add_pieces(&e->floats, t->type, t->rank, t->shape, t->bytes.data); break;
+    default:
+        ok =
+            append_number(&e->single, best->payload.size) && append(&e->single, best->payload.data, best->payload.size);
+        if (ok && best->way == TENSOR_COPY) ok = add_words(&e->floats, t->type, best->literals);
     }
-    memory_free(best.payload.data);
-    e->way[i] = (uint8_t)best.way;
-    return s != PITH_OK ? s : ok ? PITH_OK : no_memory(e->err);
+    return ok ? PITH_OK : no_memory(e->err);
+}
+
+static pith_status choose_all(const pith_context *c, encoding *e) {
+    double total = 0, done = 0;
+    pith_status s = PITH_OK;
+    parallel_for((int64_t)e->count, 1, hash_range, e);
+    for (size_t i = 0; i < e->count; i++) total += (double)e->item[i].bytes.size;
+    for (; e->first < e->count && s == PITH_OK; e->first += WAVE) {
+        size_t n = e->count - e->first < WAVE ? e->count - e->first : WAVE;
+        parallel_for((int64_t)n, 1, choose_range, e);
+        for (size_t k = 0; k < n; k++) {
+            pith_status one = s == PITH_OK ? keep(e, e->first + k, &e->best[k]) : s;
+            if (s != PITH_OK) memory_free(e->best[k].literals.data); /* not kept */
+            s = one;
+            memory_free(e->best[k].payload.data);
+            done += (double)e->item[e->first + k].bytes.size;
+        }
+        if (s == PITH_OK) s = pith_progress(c, done, total, "bytes", e->err);
+    }
+    return s;
 }
 
 /* ---- the group ---- */
@@ -317,29 +393,26 @@ static pith_status finish(encoding *e, pith_bytes *out) {
 
 pith_status tensor_ways_encode(const pith_context *c, const tensor_item *items, size_t count, pith_bytes *out,
                                uint8_t *ways, pith_error *err) {
-    encoding e = {.item = items, .count = count, .err = err};
-    e.way = memory_zero(count, 1);
-    e.hash = memory_zero(count, sizeof *e.hash);
-    e.literals = memory_zero(count, sizeof *e.literals);
+    encoding *e = memory_zero(1, sizeof *e);
     *out = (pith_bytes){NULL, 0};
-    pith_status s = e.way && e.hash && e.literals ? PITH_OK : no_memory(err);
-    double total = 0, done = 0;
-    for (size_t i = 0; i < count; i++) total += (double)items[i].bytes.size;
-    for (size_t i = 0; i < count && s == PITH_OK; i++) {
+    if (!e) return no_memory(err);
+    *e = (encoding){.item = items, .count = count, .err = err};
+    for (size_t i = 0; i < count; i++)
         assert(items[i].type < PITH_TYPES && (!items[i].base.size || items[i].base.size == items[i].bytes.size));
-        s = choose(&e, i);
-        done += (double)items[i].bytes.size;
-        if (s == PITH_OK) s = pith_progress(c, done, total, "bytes", err);
-    }
-    if (s == PITH_OK) s = finish(&e, out);
-    if (s == PITH_OK && ways && count) memcpy(ways, e.way, count);
-    for (size_t i = 0; e.literals && i < count; i++) memory_free(e.literals[i]);
-    memory_free(e.literals);
-    memory_free(e.hash);
-    memory_free(e.way);
-    memory_free(e.single.data);
-    memory_free(e.small.data);
-    memory_free(e.floats.piece);
+    e->way = memory_zero(count, 1);
+    e->hash = memory_zero(count, sizeof *e->hash);
+    e->literals = memory_zero(count, sizeof *e->literals);
+    pith_status s = e->way && e->hash && e->literals ? choose_all(c, e) : no_memory(err);
+    if (s == PITH_OK) s = finish(e, out);
+    if (s == PITH_OK && ways && count) memcpy(ways, e->way, count);
+    for (size_t i = 0; e->literals && i < count; i++) memory_free(e->literals[i]);
+    memory_free(e->literals);
+    memory_free(e->hash);
+    memory_free(e->way);
+    memory_free(e->single.data);
+    memory_free(e->small.data);
+    memory_free(e->floats.piece);
+    memory_free(e);
     return s;
 }
 
