@@ -1,14 +1,14 @@
 /* cli/papers.c - pith papers: what the papers behind pith claim, measured again. */
 #include "cli/command.h"
 
+#include "base/memory.h"
+#include "file/json.h"
 #include "file/output.h"
 #include "judge/paper_run.h"
 #include "judge/paper_table.h"
 #include "judge/verdict.h"
 
-#include "base/memory.h"
-#include "file/json.h"
-
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,37 +119,46 @@ static pith_status print_result(command *c, const paper *p, json_t *result, bool
     return PITH_OK;
 }
 
-static const char *const *items(const pith_values *v, const char *name, const char **into, size_t *count) {
-    *count = pith_value_count(v, name);
-    for (size_t i = 0; i < *count && i < 256; i++) into[i] = pith_value_item(v, name, i);
-    if (*count > 256) *count = 256;
-    return into;
+enum { NAMES = 64 };
+
+static pith_status take_names(const pith_values *v, const char *option, const char **names, size_t *count,
+                              pith_error *err) {
+    *count = pith_value_count(v, option);
+    if (*count > NAMES) return pith_fail(err, PITH_USAGE, option, -1, "expected at most %d of them", NAMES);
+    for (size_t i = 0; i < *count; i++) names[i] = pith_value_item(v, option, i);
+    return PITH_OK;
+}
+
+static pith_status find_self(char *path, size_t size, pith_error *err) {
+    ssize_t n = readlink("/proc/self/exe", path, size - 1);
+    path[n > 0 ? n : 0] = 0;
+    return n > 0 ? PITH_OK : pith_fail_errno(err, "/proc/self/exe", errno, "cannot find this command");
 }
 
 static pith_status run_paper(command *c, const paper *p, pith_error *err) {
     const pith_values *v = c->values;
-    const char *arms[256], *skipped[256], *made[256], *given = pith_value_text(v, "work");
+    const char *arms[NAMES], *skipped[NAMES], *made[NAMES], *given = pith_value_text(v, "work");
     char self[PATH], work[PATH + 300];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-    if (n <= 0) return pith_fail(err, PITH_IO, "/proc/self/exe", -1, "expected to find this command");
-    self[n] = 0;
-    const char *name = strrchr(p->folder, '/');
-    bool smoke = pith_value_flag(v, "smoke");
-    snprintf(work, sizeof work, "%s%s%s", given ? given : "build/papers", given ? "" : name, smoke ? "-smoke" : "");
+    bool smoke = pith_value_flag(v, "smoke"), complete = false;
+    snprintf(work, sizeof work, "%s%s%s", given ? given : "build/papers", given ? "" : strrchr(p->folder, '/'),
+             smoke ? "-smoke" : "");
     paper_run_options o = {.command = self,
                            .work = work,
                            .data = pith_value_text(v, "data"),
+                           .arms = arms,
+                           .skipped = skipped,
+                           .made = made,
                            .smoke = smoke,
                            .fresh = c->force,
                            .seconds = pith_value_real(v, "seconds")};
-    o.arms = items(v, "arm", arms, &o.arm_count);
-    o.skipped = items(v, "skip", skipped, &o.skipped_count);
-    o.made = items(v, "made", made, &o.made_count);
     if (!o.data) o.data = getenv("PITH_DATA");
     if (c->dry_run) return print_plan(c, p);
     json_t *result = NULL;
-    bool complete = false;
-    pith_status s = paper_run(&c->context, p, &o, &result, &complete, err);
+    pith_status s = find_self(self, sizeof self, err);
+    if (!s) s = take_names(v, "arm", arms, &o.arm_count, err);
+    if (!s) s = take_names(v, "skip", skipped, &o.skipped_count, err);
+    if (!s) s = take_names(v, "made", made, &o.made_count, err);
+    if (!s) s = paper_run(&c->context, p, &o, &result, &complete, err);
     if (!s) s = print_result(c, p, result, complete, err);
     json_decref(result);
     return s;
