@@ -162,9 +162,8 @@ static void enter(const coder_job *j, coder_batch *b, int32_t i) {
         segment *s = &b->row[above->row[r]];
         float *inside = above->inside + (size_t)r * n->above, *weight = b->weight + (size_t)own->rows * n->above;
         float sums[2];
-        j->kernels->times(weight, above->down + (size_t)r * n->above, inside, 1, n->above);
-        j->kernels->sums(weight, n->all, n->above, sums);
-        float chance = sums[1] / sums[0];
+        j->kernels->weigh(weight, above->down + (size_t)r * n->above, inside, n->all, n->above, sums);
+        float chance = sums[0] > 0 ? sums[1] / sums[0] : 0.5f;
         bool common = !j->decode && !b->differs[(size_t)above->row[r] * t->nodes + i];
         if (code_common(s, j->decode, chance, i + t->size[i], common)) {
             j->kernels->times(inside, inside, n->all, 1, n->above);

@@ -20,6 +20,8 @@ struct circuit_kernels {
      * without a number above 2^-120 becomes all ones; numbers under 2^-100 of the largest become zero, so that none is
      * denormal. out may be a or b. */
     void (*times)(float *out, const float *a, const float *b, int32_t rows, int32_t stride);
+    /* times of one row, and sums[0] = sum of a * b, sums[1] = sum of a * b * part */
+    void (*weigh)(float *out, const float *a, const float *b, const float *part, int32_t width, float sums[2]);
     /* 16 likelihoods to the starts of 16 masses of 2^24 together, each at least 1 wide. */
     void (*starts)(const float *likelihood, uint32_t *start, int32_t rows);
     /* out[state] = emit[state][column] */

@@ -59,45 +59,85 @@ static void each(float *out, const float *const *in, const float *const *weights
     }
 }
 
-static void sums(const float *all, const float *part, int32_t width, float out[2]) {
-    float total[2][LANES] = {0};
-    for (int32_t k = 0; k < width; k += LANES)
-        for (int c = 0; c < LANES; c++) {
-            total[0][c] += all[k + c];
-            total[1][c] += all[k + c] * part[k + c];
-        }
-    for (int half = LANES / 2; half > 0; half /= 2)
-        for (int c = 0; c < half; c++) total[0][c] += total[0][c + half], total[1][c] += total[1][c + half];
-    out[0] = total[0][0], out[1] = total[1][0];
+/* A vector and its lanes moved down by `by`: what folding 16 lanes into one is made of. */
+#define MOVED(v, by)                                                                                         \
+    __builtin_shufflevector(v, v, by, by + 1, by + 2, by + 3, by + 4, by + 5, by + 6, by + 7, (by + 8) % 16, \
+                            (by + 9) % 16, (by + 10) % 16, (by + 11) % 16, (by + 12) % 16, (by + 13) % 16,   \
+                            (by + 14) % 16, (by + 15) % 16)
+
+static inline float total(lane v) {
+    v += MOVED(v, 8);
+    v += MOVED(v, 4);
+    v += MOVED(v, 2);
+    v += MOVED(v, 1);
+    return v[0];
 }
 
-static void times_row(float *out, const float *a, const float *b, int32_t stride) {
-    float most[LANES] = {0}, largest = 0;
-    for (int32_t k = 0; k < stride; k += LANES)
-        for (int c = 0; c < LANES; c++) {
-            float v = a[k + c] * b[k + c];
-            most[c] = v > most[c] ? v : most[c];
-        }
-    for (int c = 0; c < LANES; c++) largest = most[c] > largest ? most[c] : largest;
-    if (!(largest > 0x1p-120f)) {
-        for (int32_t k = 0; k < stride; k++) out[k] = 1;
-        return;
+static inline lane larger(lane a, lane b) {
+    lane out;
+    for (int c = 0; c < LANES; c++) out[c] = a[c] > b[c] ? a[c] : b[c];
+    return out;
+}
+
+static inline float largest(lane v) {
+    v = larger(v, MOVED(v, 8));
+    v = larger(v, MOVED(v, 4));
+    v = larger(v, MOVED(v, 2));
+    v = larger(v, MOVED(v, 1));
+    return v[0];
+}
+
+static void sums(const float *all, const float *part, int32_t width, float out[2]) {
+    lane sum = {0}, of_part = {0};
+    for (int32_t k = 0; k < width; k += LANES) {
+        lane v = load(all + k);
+        sum += v;
+        of_part += v * load(part + k);
     }
+    out[0] = total(sum), out[1] = total(of_part);
+}
+
+/* Multiplies a row by the power of two that brings `most`, its largest number, into [1, 2). */
+static inline void rescale(float *row, float most, int32_t width) {
     uint32_t bits;
     float scale;
-    memcpy(&bits, &largest, 4);
+    if (!(most > 0x1p-120f)) {
+        for (int32_t k = 0; k < width; k++) row[k] = 1;
+        return;
+    }
+    memcpy(&bits, &most, 4);
     bits = (254 - (bits >> 23)) << 23; /* 2^-exponent, exactly */
     memcpy(&scale, &bits, 4);
-    for (int32_t k = 0; k < stride; k += LANES)
+    for (int32_t k = 0; k < width; k += LANES)
         for (int c = 0; c < LANES; c++) {
-            float v = a[k + c] * b[k + c] * scale;
-            out[k + c] = v > 0x1p-100f ? v : 0;
+            float v = row[k + c] * scale;
+            row[k + c] = v > 0x1p-100f ? v : 0;
         }
 }
 
 static void times(float *out, const float *a, const float *b, int32_t rows, int32_t stride) {
-    for (int32_t r = 0; r < rows; r++)
-        times_row(out + (size_t)r * stride, a + (size_t)r * stride, b + (size_t)r * stride, stride);
+    for (int32_t r = 0; r < rows; r++, out += stride, a += stride, b += stride) {
+        lane most = {0};
+        for (int32_t k = 0; k < stride; k += LANES) {
+            lane v = load(a + k) * load(b + k);
+            most = larger(most, v);
+            store(out + k, v);
+        }
+        rescale(out, largest(most), stride);
+    }
+}
+
+static void weigh(float *out, const float *a, const float *b, const float *part, int32_t width, float sum[2]) {
+    lane most = {0}, all = {0}, of_part = {0};
+    for (int32_t k = 0; k < width; k += LANES) {
+        lane v = load(a + k) * load(b + k);
+        most = larger(most, v);
+        all += v;
+        of_part += v * load(part + k);
+        store(out + k, v);
+    }
+    sum[0] = total(all), sum[1] = total(of_part);
+    rescale(out, largest(most), width);
 }
 
 static void starts(const float *likelihood, uint32_t *start, int32_t rows) {
@@ -120,4 +160,4 @@ static void column_of(const float *emit, int32_t column, float *out, int32_t str
 }
 
 extern const struct circuit_kernels ISA_TABLE(circuit_exact);
-const struct circuit_kernels ISA_TABLE(circuit_exact) = {product, each, sums, times, starts, column_of};
+const struct circuit_kernels ISA_TABLE(circuit_exact) = {product, each, sums, times, weigh, starts, column_of};
