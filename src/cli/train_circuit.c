@@ -5,7 +5,7 @@
 #include "base/memory.h"
 #include "file/output.h"
 #include "file/pictures.h"
-#include "picture/circuit_learn.h"
+#include "picture/circuit_fit.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -40,8 +40,8 @@ static pith_status read_pictures(const pith_context *c, const char *path, pith_t
 static pith_status write_model(command *c, const circuit_tree *tree, const circuit_parameters *p, int64_t pictures,
                                const char *path, size_t *size, pith_error *err) {
     pith_bytes model;
-    circuit_tables tables = circuit_parameters_tables(p, tree);
-    pith_status s = circuit_write(&tables, 1 / (double)pictures, &model, err);
+    uint64_t budget = (uint64_t)pith_value_int(c->values, "budget");
+    pith_status s = circuit_fit(tree, p, pictures, budget, &model, err);
     if (s) return s;
     *size = model.size;
     s = output_file(path, c->force, model.data, model.size, err);

@@ -10,6 +10,7 @@
 #include "file/source.h"
 #include "picture/circuit_codec.h"
 #include "picture/circuit_em.h"
+#include "picture/circuit_fit.h"
 #include "picture/circuit_learn.h"
 
 #include <math.h>
@@ -304,10 +305,37 @@ static void test_growing(void **state) {
     pith_tensor_release(&in);
 }
 
+/* A budget is kept and used. */
+static void test_budget(void **state) {
+    (void)state;
+    pith_tensor in = pictures_of(at("in.idx3"));
+    circuit_images images = {COUNT, SIDE, SIDE, 1, in.data};
+    circuit_training t;
+    circuit_training_default(&t);
+    t.states = 16, t.epochs = 4, t.batch = 64;
+    circuit_tree tree;
+    circuit_parameters p;
+    pith_bytes model;
+    circuit *c;
+    assert_int_equal(circuit_learn(NULL, &images, &t, &tree, &p, NULL), PITH_OK);
+    for (uint64_t budget = 9000; budget <= 12000; budget += 1000) {
+        assert_int_equal(circuit_fit(&tree, &p, COUNT, budget, &model, NULL), PITH_OK);
+        assert_in_range(model.size, budget - 500, budget);
+        assert_int_equal(circuit_read(model, UINT64_MAX, &c, NULL), PITH_OK);
+        circuit_free(c);
+        memory_free(model.data);
+    }
+    assert_int_equal(circuit_fit(&tree, &p, COUNT, 4000, &model, NULL), PITH_LIMIT);
+    circuit_parameters_free(&p);
+    circuit_tree_free(&tree);
+    pith_tensor_release(&in);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip), cmocka_unit_test(test_models),           cmocka_unit_test(test_damage),
         cmocka_unit_test(test_mask),       cmocka_unit_test(test_training_repeats), cmocka_unit_test(test_growing),
+        cmocka_unit_test(test_budget),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
