@@ -1,5 +1,8 @@
 /* model/speed.c - measurements in pairs: memory and multipliers are probed right before each, since a shared machine
- * drifts by a fifth within minutes. What counts is the median of the shares, not a share of medians. */
+ * drifts by a fifth within minutes. What counts is the median of the shares, not a share of medians.
+ *
+ * How fast memory is depends on how much is read over and over: what fits the last cache comes faster. The memory probe
+ * reads as many bytes as a pass through the model does, again and again, in large pages. */
 #include "model/speed.h"
 
 #include "base/isa.h"
@@ -13,14 +16,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PROBE_BYTES = 640 << 20, PROBE_CHUNK = 4 << 20, PROBE_ROUNDS = 200000 };
+enum { PROBE_CHUNK = 1 << 20, PROBE_PASSES = 8, PROBE_ROUNDS = 200000 };
 
 ISA_DECLARE(struct probe_kernels, probe);
 
 typedef struct probing {
     const struct probe_kernels *kernels;
     const uint8_t *memory;
-    int64_t rounds;
+    int64_t size, rounds;
     _Atomic int64_t operations;
     _Atomic uint64_t result; /* keeps the loops alive */
 } probing;
@@ -41,10 +44,14 @@ static void multiply_chunk(void *user, int64_t begin, int64_t end, int worker) {
     }
 }
 
+/* The first pass brings into the caches what stays there. */
 static double probe_bandwidth(probing *p) {
-    double began = clock_seconds();
-    parallel_for(PROBE_BYTES, PROBE_CHUNK, read_chunk, p);
-    return PROBE_BYTES / (clock_seconds() - began);
+    double began = 0;
+    for (int pass = 0; pass <= PROBE_PASSES; pass++) {
+        if (pass == 1) began = clock_seconds();
+        parallel_for(p->size, PROBE_CHUNK, read_chunk, p);
+    }
+    return (double)(p->size * PROBE_PASSES) / (clock_seconds() - began);
 }
 
 static double probe_peak(probing *p) {
@@ -127,23 +134,24 @@ static pith_status measure_pairs(const pith_context *c, measurement *w, probing 
 static pith_status measure(const pith_context *c, measurement *w, speed_report *out, pith_error *err) {
     *out = (speed_report){.tokens = w->tokens, .pairs = SPEED_PAIRS, .bytes_per_token = llama_bytes_per_token(w->m)};
     probing p = {.kernels = ISA_SELECT(probe), .rounds = PROBE_ROUNDS};
-    uint8_t *memory = mmap(NULL, PROBE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    p.size = (int64_t)(out->bytes_per_token + PROBE_CHUNK - 1) / PROBE_CHUNK * PROBE_CHUNK;
+    uint8_t *memory = mmap(NULL, (size_t)p.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     w->logits = memory_zero((size_t)w->m->config.vocab, sizeof *w->logits);
     w->prompt = memory_zero((size_t)w->tokens, sizeof *w->prompt);
     pith_status s = PITH_OK;
     if (memory == MAP_FAILED || !w->logits || !w->prompt)
-        s = pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for a probe of %d MiB", PROBE_BYTES >> 20);
+        s = pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for a probe of %lld MiB", (long long)p.size >> 20);
     if (s == PITH_OK) s = llama_session_new(&w->session, w->m, w->tokens, PITH_F16, err);
     sampler_settings settings = sampler_defaults();
     if (s == PITH_OK) s = sampler_new(&w->sampler, &settings, w->m->config.vocab, err);
     if (s == PITH_OK) {
-        madvise(memory, PROBE_BYTES, MADV_HUGEPAGE);
-        memset(memory, 1, PROBE_BYTES); /* pages that were never written are all one */
+        madvise(memory, (size_t)p.size, MADV_HUGEPAGE);
+        memset(memory, 1, (size_t)p.size); /* pages that were never written are all one */
         p.memory = memory;
         for (int64_t i = 0; i < w->tokens; i++) w->prompt[i] = (int32_t)(i * 7919 % w->m->config.vocab);
         s = measure_pairs(c, w, &p, out, err);
     }
-    if (memory != MAP_FAILED) munmap(memory, PROBE_BYTES);
+    if (memory != MAP_FAILED) munmap(memory, (size_t)p.size);
     llama_session_free(w->session);
     sampler_free(w->sampler);
     memory_free(w->logits);
