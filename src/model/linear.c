@@ -10,13 +10,24 @@
 
 #include <string.h>
 
-enum { ROWS_A_TASK = 64 };
+enum { ROWS_A_TASK = 64, ROWS_FOR_ONE = 32 }; /* the fewer, the shorter threads wait for the last; n == 1: the latter */
 
 pith_status linear_prepare(linear *l, pith_error *err) {
     if (!l->w.format->prepare) return PITH_OK;
     pith_status s = l->w.format->prepare(&l->w, &l->fast, err);
-    if (s == PITH_OK && l->fast) pith_buffer_forget(l->w.part[0].owner, l->w.part[0].data, pith_packed_bytes(&l->w));
+    if (s == PITH_OK && l->fast && l->w.format->restore) pith_packed_let_go(&l->w);
     return s;
+}
+
+void linear_row(const linear *l, int64_t row, float *out, void *scratch) {
+    if (l->w.part[0].data) {
+        l->w.format->to_f32(&l->w, row, 1, out);
+        return;
+    }
+    pith_packed one = {.format = l->w.format, .rows = 1, .cols = l->w.cols, .part[0] = l->w.part[0]};
+    l->w.format->restore(&l->w, l->fast, row, 1, scratch);
+    one.part[0].data = scratch;
+    one.format->to_f32(&one, 0, 1, out);
 }
 
 void linear_free(linear *l) {
@@ -35,7 +46,7 @@ typedef struct job {
     int count;
     const void *x[LINEAR_TOGETHER];
     int64_t first[LINEAR_TOGETHER + 1]; /* slice number at which a matrix begins */
-    int64_t n;
+    int64_t n, step;                    /* rows of a slice */
     float *const *y;
 } job;
 
@@ -52,8 +63,7 @@ static void slices(void *user, int64_t begin, int64_t end, int worker) {
         int k = 0;
         while (s >= j->first[k + 1]) k++;
         const linear *l = j->w[k];
-        int64_t row = (s - j->first[k]) * ROWS_A_TASK,
-                rows = l->w.rows - row < ROWS_A_TASK ? l->w.rows - row : ROWS_A_TASK;
+        int64_t row = (s - j->first[k]) * j->step, rows = l->w.rows - row < j->step ? l->w.rows - row : j->step;
         l->w.format->mul(&l->w, l->fast, j->x[k], j->n, row, rows, j->y[k], l->w.rows);
         add_bias(l, j->y[k], j->n, row, rows);
     }
@@ -90,8 +100,8 @@ static void prepare_inputs(job *j, const float *x, uint8_t *scratch) {
 }
 
 void linear_apply(const linear *const *w, int count, const float *x, int64_t n, float *const *y, void *scratch) {
-    job j = {.w = w, .count = count, .n = n, .y = y};
+    job j = {.w = w, .count = count, .n = n, .step = n == 1 ? ROWS_FOR_ONE : ROWS_A_TASK, .y = y};
     prepare_inputs(&j, x, scratch);
-    for (int k = 0; k < count; k++) j.first[k + 1] = j.first[k] + (w[k]->w.rows + ROWS_A_TASK - 1) / ROWS_A_TASK;
+    for (int k = 0; k < count; k++) j.first[k + 1] = j.first[k] + (w[k]->w.rows + j.step - 1) / j.step;
     parallel_for(j.first[count], 1, slices, &j);
 }

@@ -12,9 +12,11 @@ typedef struct linear {
 
 enum { LINEAR_TOGETHER = 3 }; /* at most so many matrices share one input */
 
-/* Repacks w for the active instruction set, where its format wants that, and lets go of the pages of a file map that
- * were read for it: what is kept in memory stays the size of the weights. */
+/* Repacks w for the active instruction set, where its format wants that, and lets go of what it was made from: what is
+ * kept in memory stays the size of the weights. */
 pith_status linear_prepare(linear *l, pith_error *err);
+/* One row of w. scratch: linear_scratch bytes. */
+void linear_row(const linear *l, int64_t row, float *out, void *scratch);
 void linear_free(linear *l); /* safe on zeroed; zeroes */
 
 /* y[k] [n][rows of w[k]] = x [n][cols] * w[k]^T + bias, for `count` matrices that share x, in one parallel region.

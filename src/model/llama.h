@@ -22,16 +22,19 @@ typedef struct llama_block {
 typedef struct llama {
     decoder_config config;
     rope rope;
-    pith_packed embedding; /* [vocab][width] */
+    pith_packed embedding; /* [vocab][width]; bytes let go where the head has them too: llama_embedding reads both */
     float *positions;      /* [context][width] or NULL */
     llama_norm output_norm;
-    linear head; /* [vocab][width]; shares the embedding's bytes when tied */
+    linear head; /* [vocab][width] */
     llama_block *blocks;
 } llama;
 
 void llama_free(llama *m); /* safe on NULL */
 /* Bytes of weights that one decoded token reads: every matrix once, embedding rows not. */
 uint64_t llama_bytes_per_token(const llama *m);
+
+/* The row of a token, [width]. scratch: linear_scratch(1, width) bytes. */
+void llama_embedding(const llama *m, int32_t token, float *out, void *scratch);
 
 typedef struct llama_session llama_session;
 /* Room for `context` positions; cache_type PITH_F16 or PITH_Q8_0 (head_dim a multiple of 32). */

@@ -279,9 +279,12 @@ static pith_status load_ends(loader *l) {
     llama *m = l->m;
     const decoder_config *c = &m->config;
     pith_status s = load_matrix(l, "token_embd.weight", c->vocab, c->width, &m->embedding);
-    if (s == PITH_OK)
-        s = load_matrix(l, c->tied ? "token_embd.weight" : "output.weight", c->vocab, c->width, &m->head.w);
+    if (s == PITH_OK && c->tied) {
+        m->head.w = m->embedding;
+        pith_tensor_retain(&m->head.w.part[0]);
+    } else if (s == PITH_OK) s = load_matrix(l, "output.weight", c->vocab, c->width, &m->head.w);
     if (s == PITH_OK) s = linear_prepare(&m->head, l->err);
+    if (s == PITH_OK && c->tied && !m->head.w.part[0].data) pith_packed_let_go(&m->embedding);
     if (s == PITH_OK) s = load_norm(l, "output_norm", c->width, &m->output_norm);
     if (s == PITH_OK && c->learned_positions)
         s = load_vector(l, "position_embd.weight", c->context, c->width, false, &m->positions);
@@ -340,6 +343,12 @@ void llama_free(llama *m) {
     memory_free(m->positions);
     rope_free(&m->rope);
     memory_free(m);
+}
+
+void llama_embedding(const llama *m, int32_t token, float *out, void *scratch) {
+    const pith_packed *p = &m->embedding;
+    if (p->part[0].data) p->format->to_f32(p, token, 1, out);
+    else linear_row(&m->head, token, out, scratch);
 }
 
 uint64_t llama_bytes_per_token(const llama *m) {

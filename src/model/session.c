@@ -245,7 +245,7 @@ static void embed(llama_session *s, const int32_t *tokens, int64_t n) {
     const llama *m = s->m;
     const decoder_config *c = &m->config;
     for (int64_t i = 0; i < n; i++) {
-        m->embedding.format->to_f32(&m->embedding, tokens[i], 1, s->x + i * c->width);
+        llama_embedding(m, tokens[i], s->x + i * c->width, s->linear);
         if (m->positions) rows_active()->add(s->x + i * c->width, m->positions + (s->length + i) * c->width, c->width);
         rope_angles(&m->rope, s->length + i, s->cosine + i * m->rope.pairs, s->sine + i * m->rope.pairs);
     }

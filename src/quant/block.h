@@ -50,7 +50,7 @@ static inline uint16_t block_load16(const uint8_t *p) { return (uint16_t)(p[0] |
 static inline void block_store16(uint8_t *p, uint16_t v) { p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8); }
 
 /* What the format of a block type starts with. One that has kernels of its own names them after it in the initializer:
- * activation, prepare, mul, row_align. */
+ * activation, prepare, restore, mul, row_align. */
 #define BLOCK_PACKER(type)                                                                             \
     extern const block_codec quant_##type;                                                             \
     static pith_status type##_pack(const pith_context *c, const pith_pack_input *in, pith_packed *out, \
@@ -60,6 +60,7 @@ static inline void block_store16(uint8_t *p, uint16_t v) { p[0] = (uint8_t)v, p[
 #define BLOCK_FORMAT(type, type_id, gguf_id, size, bytes)                                                       \
     .name = #type, .part_name = {"blocks"}, .id = (type_id), .activation = ACTIVATION_Q8, .gguf = (gguf_id),    \
     .block = (size), .block_bytes = (bytes), .check = block_check, .pack = type##_pack, .to_f32 = block_to_f32, \
-    .prepare = strip_prepare, .mul = strip_mul, .row_align = STRIP_ROWS, .split = block_split, .join = block_join
+    .prepare = strip_prepare, .restore = strip_restore, .mul = strip_mul, .row_align = STRIP_ROWS,              \
+    .split = block_split, .join = block_join
 
 #endif

@@ -43,6 +43,9 @@ typedef struct pith_format {
     void (*to_f32)(const pith_packed *p, int64_t row, int64_t rows, float *out);
     /* Repacks for the active instruction set; NULL member: none needed. *fast may stay NULL. Never saved. */
     pith_status (*prepare)(const pith_packed *p, pith_buffer **fast, pith_error *err);
+    /* Rows [row, row + rows) of part 0, adjacent, from what prepare made: mul does not need the parts beside it, and
+     * who holds `fast` may let them go. NULL member: it does. */
+    void (*restore)(const pith_packed *p, const pith_buffer *fast, int64_t row, int64_t rows, void *out);
     /* y[i*ldy + r] for i < n, row <= r < row+rows: x[i] . p[r]. x holds n rows of `activation` type, cols each,
      * adjacent. Called in row slices by the pool; `row` and `rows` are multiples of `row_align` except at the end. */
     void (*mul)(const pith_packed *p, const pith_buffer *fast, const void *x, int64_t n, int64_t row, int64_t rows,
@@ -65,6 +68,7 @@ const pith_format *pith_format_by_id(uint16_t id);
  * Retains t's buffer; release with pith_packed_release. Runs format->check. */
 pith_status pith_packed_from_tensor(pith_packed *p, const pith_tensor *t, pith_error *err);
 void pith_packed_release(pith_packed *p);         /* safe on zeroed; zeroes */
-uint64_t pith_packed_bytes(const pith_packed *p); /* all parts, as held in memory */
+void pith_packed_let_go(pith_packed *p);          /* of the bytes of all parts; shapes stay */
+uint64_t pith_packed_bytes(const pith_packed *p); /* all parts, held or let go */
 
 #endif

@@ -68,10 +68,19 @@ void pith_packed_release(pith_packed *p) {
     memset(p, 0, sizeof *p);
 }
 
+void pith_packed_let_go(pith_packed *p) {
+    for (int k = 0; k < PITH_PARTS; k++) {
+        pith_tensor *t = &p->part[k];
+        if (t->data) pith_buffer_forget(t->owner, t->data, pith_tensor_bytes(t));
+        pith_buffer_release(t->owner);
+        t->data = NULL, t->owner = NULL;
+    }
+}
+
 uint64_t pith_packed_bytes(const pith_packed *p) {
     uint64_t total = 0;
     for (int k = 0; k < PITH_PARTS; k++)
-        if (p->part[k].data) total += pith_tensor_bytes(&p->part[k]);
+        if (p->part[k].rank) total += pith_tensor_bytes(&p->part[k]);
     return total;
 }
 

@@ -84,23 +84,54 @@ pith_status strip_prepare(const pith_packed *p, pith_buffer **fast, pith_error *
     if (__builtin_mul_overflow(strips, w.bytes, &total))
         return pith_fail(err, PITH_LIMIT, NULL, -1, "expected a smaller matrix than %lld x %lld", (long long)p->rows,
                          (long long)p->cols);
-    pith_status s = pith_buffer_new(fast, (uint64_t)total, err);
+    pith_status s = pith_buffer_new_lasting(fast, (uint64_t)total, err);
     if (s != PITH_OK) return s;
     w.out = pith_buffer_data(*fast);
     parallel_for(strips, 4, build, &w);
     return PITH_OK;
 }
 
+/* One block of one row, out of the strips. */
+static void take_back(const strip_layout *l, const uint8_t *strips, int64_t blocks, int64_t row, int64_t block,
+                      uint8_t *out) {
+    int64_t lane = row % STRIP_ROWS;
+    const uint8_t *strip = strips + row / STRIP_ROWS * strip_bytes(l, blocks);
+    const uint8_t *head = strip + block * l->head * STRIP_ROWS,
+                  *code = strip + strip_heads(l, blocks) + block * l->code * STRIP_ROWS;
+    for (const struct strip_field *f = l->field; f < l->field + STRIP_FIELDS && f->bytes; f++) {
+        const uint8_t **in = f->unit == 4 ? &code : &head;
+        for (int u = 0; u < f->bytes; u += f->unit)
+            memcpy(out + f->at + u, *in + u * STRIP_ROWS + lane * f->unit, f->unit);
+        *in += f->bytes * STRIP_ROWS;
+    }
+}
+
+void strip_restore(const pith_packed *p, const pith_buffer *fast, int64_t row, int64_t rows, void *out) {
+    const strip_layout *l = strip_layout_of(p->format->id);
+    int64_t blocks = p->cols / p->format->block;
+    for (int64_t k = 0; k < rows * blocks; k++)
+        take_back(l, pith_buffer_data(fast), blocks, row + k / blocks, k % blocks,
+                  (uint8_t *)out + k * p->format->block_bytes);
+}
+
 /* One row times one row of inputs, block by block from the decoded weights. */
-static float dot_row(const block_codec *codec, const uint8_t *block, int64_t cols, const int8_t *code,
+static float dot_row(const pith_packed *p, const pith_buffer *fast, int64_t row, const int8_t *code,
                      const float *number, int tile) {
+    const block_codec *codec = (const block_codec *)p->format;
+    const strip_layout *l = strip_layout_of(p->format->id);
+    int64_t blocks = p->cols / p->format->block;
     float sum = 0;
-    for (int64_t col = 0; col < cols; col += codec->format.block, block += codec->format.block_bytes) {
+    for (int64_t b = 0; b < blocks; b++) {
         block_fields f;
+        uint8_t block[BLOCK_MAX];
         float w[BLOCK_MAX];
+        if (fast) take_back(l, pith_buffer_data(fast), blocks, row, b, block);
+        else
+            memcpy(block, (const uint8_t *)p->part[0].data + row * p->part[0].row_bytes + b * p->format->block_bytes,
+                   p->format->block_bytes);
         codec->take(block, &f);
         codec->decode(&f, w);
-        for (int e = 0; e < codec->format.block; e += ACTIVATION_GROUP) {
+        for (int e = 0; e < p->format->block; e += ACTIVATION_GROUP) {
             float part = 0;
             for (int k = 0; k < ACTIVATION_GROUP; k++) part += w[e + k] * (float)code[k];
             sum += part * *number;
@@ -110,16 +141,14 @@ static float dot_row(const block_codec *codec, const uint8_t *block, int64_t col
     return sum;
 }
 
-static void mul_plainly(const pith_packed *p, const uint8_t *x, int64_t n, int64_t row, int64_t rows, float *y,
-                        int64_t ldy) {
-    const block_codec *codec = (const block_codec *)p->format;
+static void mul_plainly(const pith_packed *p, const pith_buffer *fast, const uint8_t *x, int64_t n, int64_t row,
+                        int64_t rows, float *y, int64_t ldy) {
     for (int64_t i = 0; i < n;) {
         int tile = activation_tile(n - i);
         const uint8_t *base = x + activation_bytes(ACTIVATION_Q8, i, p->cols);
         for (int t = 0; t < tile; t++)
             for (int64_t r = row; r < row + rows; r++)
-                y[(i + t) * ldy + r] = dot_row(codec, (const uint8_t *)p->part[0].data + r * p->part[0].row_bytes,
-                                               p->cols, (const int8_t *)base + t * ACTIVATION_GROUP,
+                y[(i + t) * ldy + r] = dot_row(p, fast, r, (const int8_t *)base + t * ACTIVATION_GROUP,
                                                (const float *)(base + tile * p->cols) + t, tile);
         i += tile;
     }
@@ -141,7 +170,7 @@ void strip_mul(const pith_packed *p, const pith_buffer *fast, const void *x, int
                float *y, int64_t ldy) {
     void (*kernel)(const strip_call *) = fast ? kernel_of(p->format->id) : NULL;
     if (!kernel) {
-        mul_plainly(p, x, n, row, rows, y, ldy);
+        mul_plainly(p, fast, x, n, row, rows, y, ldy);
         return;
     }
     assert(row % STRIP_ROWS == 0);

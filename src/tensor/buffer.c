@@ -1,10 +1,11 @@
-/* tensor/buffer.c - counted bytes: heap, file map, or memory of another owner. */
+/* tensor/buffer.c - counted bytes: heap, a piece of a stretch of large pages, file map, or memory of another owner. */
 #include "tensor/tensor.h"
 
 #include "base/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -40,6 +41,68 @@ pith_status pith_buffer_new(pith_buffer **b, uint64_t size, pith_error *err) {
     pith_status s = new_buffer(b, HEAP, data, size, err);
     if (s != PITH_OK) memory_free(data);
     return s;
+}
+
+/* A matrix of a few hundred kilobytes fills no large page of its own: many share a stretch, one after the other. A
+ * stretch too full for the next is left to its buffers. Small buffers stay on the heap, where tools watch their ends.
+ */
+enum { STRETCH = 64 << 20, LARGE_PAGE = 2 << 20, LASTING = 64 << 10 };
+
+typedef struct stretch {
+    void *map;
+    uint8_t *data; /* in it, at the first large page */
+    uint64_t size, used;
+    int64_t buffers;
+} stretch;
+
+static struct {
+    pthread_mutex_t lock;
+    stretch *open;
+} stretches = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static stretch *new_stretch(uint64_t size) {
+    if (size > INT64_MAX / 2) return NULL;
+    stretch *s = memory_zero(1, sizeof *s);
+    if (!s) return NULL;
+    s->size = size < STRETCH ? STRETCH : (size + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    s->map = mmap(NULL, s->size + LARGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (s->map == MAP_FAILED) {
+        memory_free(s);
+        return NULL;
+    }
+    s->data = (uint8_t *)(((uintptr_t)s->map + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE);
+    madvise(s->data, s->size, MADV_HUGEPAGE); /* a wish: small pages do as well, slower */
+    return s;
+}
+
+static void leave_stretch(void *user) {
+    stretch *s = user;
+    pthread_mutex_lock(&stretches.lock);
+    bool last = --s->buffers == 0;
+    if (last && stretches.open == s) stretches.open = NULL;
+    pthread_mutex_unlock(&stretches.lock);
+    if (!last) return;
+    munmap(s->map, s->size + LARGE_PAGE);
+    memory_free(s);
+}
+
+pith_status pith_buffer_new_lasting(pith_buffer **b, uint64_t size, pith_error *err) {
+    if (size < LASTING) return pith_buffer_new(b, size, err);
+    pthread_mutex_lock(&stretches.lock);
+    stretch *s = stretches.open;
+    if (!s || s->size - s->used < size) s = new_stretch(size);
+    uint8_t *data = NULL;
+    if (s) {
+        stretches.open = s;
+        data = s->data + s->used;
+        s->used = (s->used + size + 63) / 64 * 64;
+        s->buffers++;
+    }
+    pthread_mutex_unlock(&stretches.lock);
+    if (!data) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for %llu bytes", (unsigned long long)size);
+    pith_status status = pith_buffer_wrap(b, data, size, leave_stretch, s, err);
+    if (status != PITH_OK) leave_stretch(s);
+    return status;
 }
 
 pith_status pith_buffer_wrap(pith_buffer **b, void *data, uint64_t size, void (*release)(void *user), void *user,

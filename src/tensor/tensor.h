@@ -15,6 +15,9 @@ typedef struct pith_buffer pith_buffer;
 
 pith_status pith_buffer_new(pith_buffer **b, uint64_t size, pith_error *err); /* zeroed heap */
 /* Wraps memory of another owner; `release` (may be NULL) is called with `user` when the last reference goes. */
+/* Zeroed bytes for what lives as long as a model and is read in order over and over: laid side by side on large pages,
+ * which are freed when the last of a stretch is. */
+pith_status pith_buffer_new_lasting(pith_buffer **b, uint64_t size, pith_error *err);
 pith_status pith_buffer_wrap(pith_buffer **b, void *data, uint64_t size, void (*release)(void *user), void *user,
                              pith_error *err);
 /* Maps a whole file read-only. An empty file gives a buffer of size 0. */

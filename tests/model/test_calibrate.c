@@ -44,16 +44,18 @@ static void measure(imatrix *m, int threads) {
 static void first_block_by_hand(const llama *m, const int32_t *ids, int64_t n, double *mean) {
     int64_t width = m->config.width;
     float *x = malloc((size_t)width * sizeof *x);
+    void *scratch = malloc(linear_scratch(1, width));
     memset(mean, 0, (size_t)width * sizeof *mean);
     for (int64_t i = 0; i < n; i++) {
         double square = 0;
-        m->embedding.format->to_f32(&m->embedding, ids[i], 1, x);
+        llama_embedding(m, ids[i], x, scratch);
         for (int64_t c = 0; c < width; c++) square += (double)x[c] * x[c] / (double)width;
         for (int64_t c = 0; c < width; c++)
             mean[c] +=
                 pow(x[c] * m->blocks[0].attention_norm.weight[c], 2) / (square + m->config.norm_epsilon) / (double)n;
     }
     free(x);
+    free(scratch);
 }
 
 static void sums_are_those_by_hand(void **state) {

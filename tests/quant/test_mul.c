@@ -148,6 +148,35 @@ static void extreme_codes(void **state) { /* all codes of all bytes, largest inp
     }
 }
 
+static void rows_come_back(void **state) { /* from what prepare made, which then multiplies alone, slowly too */
+    (void)state;
+    enum { ROWS = 81, COLS = 512, N = 3 };
+    for (const pith_format *const *f = pith_formats; *f; f++) {
+        if (!(*f)->restore) continue;
+        problem q = open_problem(*f, ROWS, COLS, N);
+        pith_error err = {0};
+        assert_int_equal((*f)->prepare(&q.p, &q.fast, &err), PITH_OK);
+        if (q.fast) {
+            size_t bytes = pith_packed_bytes(&q.p);
+            uint8_t *back = memory_zero(bytes, 1);
+            (*f)->restore(&q.p, q.fast, 0, 7, back);
+            (*f)->restore(&q.p, q.fast, 7, ROWS - 7, back + 7 * q.p.part[0].row_bytes);
+            assert_memory_equal(back, q.p.part[0].data, bytes);
+            memory_free(back);
+            pith_packed_let_go(&q.p);
+            assert_int_equal(pith_packed_bytes(&q.p), bytes);
+            for (int level = 0; level < ISA_LEVELS; level++) {
+                isa_force((isa_level)level);
+                (*f)->mul(&q.p, q.fast, q.in, N, 0, ROWS, q.y, ROWS);
+                judge(&q, isa_name((isa_level)level));
+            }
+            isa_force(isa_detected());
+        }
+        pith_buffer_release(q.fast);
+        close_problem(&q);
+    }
+}
+
 static void inputs_alike(void **state) { /* the same bits at every level; a fault is seen */
     (void)state;
     enum { N = 7, COLS = 96 };
@@ -170,10 +199,8 @@ static void inputs_alike(void **state) { /* the same bits at every level; a faul
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_format),
-        cmocka_unit_test(every_half_float),
-        cmocka_unit_test(extreme_codes),
-        cmocka_unit_test(inputs_alike),
+        cmocka_unit_test(every_format),   cmocka_unit_test(every_half_float), cmocka_unit_test(extreme_codes),
+        cmocka_unit_test(rows_come_back), cmocka_unit_test(inputs_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

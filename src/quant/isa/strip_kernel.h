@@ -107,7 +107,7 @@ typedef struct strip_traits { /* constants of a type */
     scales_fn scales;
 } strip_traits;
 
-enum { AHEAD = 2048 }; /* bytes the codes are fetched ahead */
+enum { AHEAD = 8192 }; /* bytes the codes are fetched ahead */
 
 INLINE void fetch(const uint8_t *p, int size) {
     for (int i = 0; i < size; i += 64) _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
