@@ -23,6 +23,10 @@ typedef struct float_kernels {
     void (*distances)(const int16_t *level, const int16_t *scale, int8_t *distance, size_t n);
     void (*values)(const int8_t *distance, const uint8_t *sign, int16_t *value, size_t n);
     void (*sign_contexts)(const float_near *f, const int8_t *distance, uint8_t *context, size_t n);
+    void (*symbols)(const int16_t *level, const int16_t *scale, uint8_t *symbol, size_t n);
+    /* Adds, over elements of level 4 and above, level - base - axis and their number: of a row, of each column. */
+    void (*row_sum)(const int16_t *level, const int8_t *axis, int base, int32_t *sum, int32_t *count, size_t n);
+    void (*column_sums)(const int16_t *level, const int8_t *axis, int base, int32_t *sum, int32_t *count, size_t n);
 } float_kernels;
 
 #endif

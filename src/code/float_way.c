@@ -170,27 +170,25 @@ static void split(parts *s, const float_piece *p) {
 }
 
 /* Bits that writing the distances takes, and in *saved what they save of a spread of `variance`. */
-static double fit_axis(parts *s, const float_piece *p, int axis, double variance, double *saved, double *sum,
-                       double *count) {
+static double fit_axis(parts *s, const float_piece *p, int axis, double variance, double *saved, int32_t *sum,
+                       int32_t *count) {
     uint32_t n = s->scales.length[axis];
     memset(sum, 0, n * sizeof *sum);
     memset(count, 0, n * sizeof *count);
     memset(s->scales.axis[axis], 0, n);
+    const float_kernels *f = float_kernels_active();
     const int16_t *level = s->level;
     for (uint32_t q = 0; q < p->kernel; q++)
-        for (uint32_t r = 0; r < p->rows; r++) {
+        for (uint32_t r = 0; r < p->rows; r++, level += p->inner) {
             int base = s->scales.base + s->scales.axis[0][r] + s->scales.axis[2][q];
-            for (uint32_t c = 0; c < p->inner; c++, level++) {
-                if (*level < 4) continue;
-                uint32_t k = axis == 0 ? r : axis == 1 ? c : q;
-                sum[k] += *level - base - s->scales.axis[1][c];
-                count[k]++;
-            }
+            uint32_t k = axis == 0 ? r : q;
+            if (axis == 1) f->column_sums(level, s->scales.axis[1], base, sum, count, p->inner);
+            else f->row_sum(level, s->scales.axis[1], base, &sum[k], &count[k], p->inner);
         }
     uint32_t kinds[256] = {0};
     double squares = 0;
     for (uint32_t k = 0; k < n; k++) {
-        double mean = count[k] > 0 ? sum[k] / (count[k] + 3) : 0, v = floor(mean + 0.5);
+        double mean = count[k] > 0 ? (double)sum[k] / (count[k] + 3) : 0, v = floor(mean + 0.5);
         v = v > 100 ? 100 : v < -100 ? -100 : v;
         s->scales.axis[axis][k] = (int8_t)v;
         kinds[128 + (int)v]++;
@@ -218,7 +216,7 @@ static bool fit_scales(parts *s, const float_piece *p) {
             variance += d * d / count;
         }
     longest = longest > p->kernel ? longest : p->kernel;
-    double *scratch = memory_alloc(2 * longest * sizeof *scratch);
+    int32_t *scratch = memory_alloc(2 * longest * sizeof *scratch);
     if (!scratch) return false;
     bool try[3];
     for (int a = 0; a < 3; a++) try[a] = s->scales.length[a] > 1 && n / s->scales.length[a] >= 8;
@@ -233,11 +231,6 @@ static bool fit_scales(parts *s, const float_piece *p) {
     return true;
 }
 
-static uint8_t symbol_of(int level, int scale) {
-    int s = level - (scale & ~3) + FLOAT_CENTER;
-    return (uint8_t)(level == 0 ? FLOAT_ZERO : level < 4 || s <= FLOAT_ESCAPE || s > 255 ? FLOAT_ESCAPE : s);
-}
-
 /* Everything the coder is to code, in the six-class contexts. */
 static bool take_apart(parts *s, const float_piece *p) {
     const float_kernels *k = float_kernels_active();
@@ -249,7 +242,7 @@ static bool take_apart(parts *s, const float_piece *p) {
         float_plane_open(&f, p, q, s->distance, s->value, s->no_distance, s->no_value);
         size_t at = (size_t)q * f.plane;
         float_contexts(&f, &s->scales, FLOAT_CLASSES, s->scale + at, s->table + at);
-        for (size_t i = at; i < at + f.plane; i++) s->symbol[i] = symbol_of(s->level[i], s->scale[i]);
+        k->symbols(s->level + at, s->scale + at, s->symbol + at, f.plane);
         k->distances(s->level + at, s->scale + at, s->distance + at, f.plane);
         k->values(s->distance + at, s->sign + at, s->value + at, f.plane);
         k->sign_contexts(&f.near, s->distance + at, s->context + at, f.plane);
@@ -407,6 +400,10 @@ static pith_status encode_chunk(const shared *s, const float_piece *p, parts *pa
 typedef struct encode_job {
     const float_piece *piece;
     parts *part;
+    size_t *first;         /* piece of each chunk; behind the last, the end */
+    statistics *statistic; /* of each worker */
+    const shared *shared;
+    pith_bytes *chunk;
     atomic_int failed;
 } encode_job;
 
@@ -415,6 +412,34 @@ static void take_apart_range(void *user, int64_t begin, int64_t end, int worker)
     encode_job *j = user;
     for (int64_t i = begin; i < end; i++)
         if (!take_apart(&j->part[i], &j->piece[i])) atomic_store(&j->failed, 1);
+}
+
+static void gather_range(void *user, int64_t begin, int64_t end, int worker) {
+    encode_job *j = user;
+    for (int64_t i = begin; i < end; i++) gather(&j->statistic[worker], &j->part[i], &j->piece[i]);
+}
+
+static void encode_range(void *user, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    encode_job *j = user;
+    for (int64_t i = begin; i < end; i++) {
+        size_t first = j->first[i], count = j->first[i + 1] - first;
+        if (encode_chunk(j->shared, j->piece + first, j->part + first, count, &j->chunk[i], NULL) != PITH_OK)
+            atomic_store(&j->failed, 1);
+    }
+}
+
+static void find_chunks(const float_piece *p, size_t count, size_t *first) {
+    size_t n = 0;
+    for (size_t i = 0; i < count; i = chunk_end(p, count, i)) first[n++] = i;
+    first[n] = count;
+}
+
+/* The sum of what the workers saw. */
+static void add_statistics(statistics *all, size_t workers) {
+    enum { NUMBERS = sizeof(statistics) / sizeof(uint32_t) };
+    for (size_t w = 1; w < workers; w++)
+        for (size_t i = 0; i < NUMBERS; i++) ((uint32_t *)all)[i] += ((uint32_t *)&all[w])[i];
 }
 
 static pith_status join(pith_bytes head, pith_bytes *chunk, size_t chunks, pith_bytes *out, pith_error *err) {
@@ -436,38 +461,44 @@ static pith_status join(pith_bytes head, pith_bytes *chunk, size_t chunks, pith_
     return PITH_OK;
 }
 
+/* Tables from all pieces, then all chunks. */
+static pith_status encode_all(encode_job *j, shared *s, size_t count, size_t chunks, binary_encoder *head,
+                              pith_error *err) {
+    parallel_for((int64_t)count, 1, take_apart_range, j);
+    if (atomic_load(&j->failed)) return no_memory(err);
+    parallel_for((int64_t)count, 1, gather_range, j);
+    add_statistics(j->statistic, (size_t)parallel_threads());
+    choose_tables(s, j->statistic);
+    shared_write(head, s);
+    if (!binary_encode_close(head) || !shared_banks(s, false)) return no_memory(err);
+    j->shared = s;
+    find_chunks(j->piece, count, j->first);
+    parallel_for((int64_t)chunks, 1, encode_range, j);
+    return atomic_load(&j->failed) ? no_memory(err) : PITH_OK;
+}
+
 pith_status float_encode(const float_piece *pieces, size_t count, pith_bytes *out, pith_error *err) {
     *out = (pith_bytes){NULL, 0};
-    size_t chunks = chunks_of(pieces, count), done = 0;
-    encode_job job = {pieces, memory_zero(count, sizeof(parts)), 0};
-    statistics *t = memory_zero(1, sizeof *t);
+    size_t chunks = chunks_of(pieces, count);
+    encode_job job = {.piece = pieces,
+                      .part = memory_zero(count, sizeof(parts)),
+                      .first = memory_zero(chunks + 1, sizeof(size_t)),
+                      .statistic = memory_zero((size_t)parallel_threads(), sizeof(statistics)),
+                      .chunk = memory_zero(chunks, sizeof(pith_bytes))};
     shared *s = memory_zero(1, sizeof *s);
-    pith_bytes *chunk = memory_zero(chunks, sizeof *chunk);
     binary_encoder head;
     binary_encode_open(&head);
-    pith_status status = job.part && t && s && chunk ? PITH_OK : no_memory(err);
-    if (status == PITH_OK) {
-        parallel_for((int64_t)count, 1, take_apart_range, &job);
-        if (atomic_load(&job.failed)) status = no_memory(err);
-    }
-    if (status == PITH_OK) {
-        for (size_t i = 0; i < count; i++) gather(t, &job.part[i], &pieces[i]);
-        choose_tables(s, t);
-        shared_write(&head, s);
-        if (!binary_encode_close(&head) || !shared_banks(s, false)) status = no_memory(err);
-    }
-    for (size_t i = 0, next; i < count && status == PITH_OK; i = next, done++) {
-        next = chunk_end(pieces, count, i);
-        status = encode_chunk(s, pieces + i, job.part + i, next - i, &chunk[done], err);
-    }
-    if (status == PITH_OK) status = join((pith_bytes){head.bytes, head.size}, chunk, chunks, out, err);
-    for (size_t i = 0; chunk && i < chunks; i++) memory_free(chunk[i].data);
+    bool memory = job.part && job.first && job.statistic && job.chunk && s;
+    pith_status status = memory ? encode_all(&job, s, count, chunks, &head, err) : no_memory(err);
+    if (status == PITH_OK) status = join((pith_bytes){head.bytes, head.size}, job.chunk, chunks, out, err);
+    for (size_t i = 0; job.chunk && i < chunks; i++) memory_free(job.chunk[i].data);
     for (size_t i = 0; job.part && i < count; i++) parts_free(&job.part[i]);
     if (s) shared_free(s);
     memory_free(head.bytes);
-    memory_free(chunk);
     memory_free(s);
-    memory_free(t);
+    memory_free(job.chunk);
+    memory_free(job.statistic);
+    memory_free(job.first);
     memory_free(job.part);
     return status;
 }

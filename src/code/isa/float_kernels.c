@@ -68,4 +68,33 @@ static void sign_contexts(const float_near *f, const int8_t *distance, uint8_t *
     }
 }
 
-const float_kernels ISA_TABLE(float_kernels) = {scales, classes, levels, distances, values, sign_contexts};
+static void symbols(const int16_t *level, const int16_t *scale, uint8_t *restrict symbol, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        int16_t v = level[i], s = (int16_t)(v - (scale[i] & ~3) + FLOAT_CENTER);
+        s = v < 4 || s <= FLOAT_ESCAPE || s > 255 ? FLOAT_ESCAPE : s;
+        symbol[i] = (uint8_t)(v == 0 ? FLOAT_ZERO : s);
+    }
+}
+
+static void row_sum(const int16_t *level, const int8_t *axis, int base, int32_t *sum, int32_t *count, size_t n) {
+    int32_t s = 0, k = 0; /* of at most 2^20 elements */
+    for (size_t i = 0; i < n; i++) {
+        int32_t take = level[i] >= 4;
+        s += take ? level[i] - base - axis[i] : 0;
+        k += take;
+    }
+    *sum += s;
+    *count += k;
+}
+
+static void column_sums(const int16_t *level, const int8_t *axis, int base, int32_t *restrict sum,
+                        int32_t *restrict count, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        int32_t take = level[i] >= 4;
+        sum[i] += take ? level[i] - base - axis[i] : 0;
+        count[i] += take;
+    }
+}
+
+const float_kernels ISA_TABLE(float_kernels) = {scales,        classes, levels,  distances,  values,
+                                                sign_contexts, symbols, row_sum, column_sums};
