@@ -178,11 +178,7 @@ static pith_status report_base(command *c, pith_reader *r, bool *found, pith_err
 
 static pith_status describe(command *c, const char *path, pith_error *err) {
     pith_reader *r = NULL;
-    uint8_t head[5] = {0};
-    FILE *f = fopen(path, "rb");
-    size_t n = f ? fread(head, 1, sizeof head, f) : 0;
-    if (f) fclose(f);
-    if (n != sizeof head || memcmp(head, "\x89PITH", 5) != 0) return model(c, path, err);
+    if (!pith_file_is_packed(path)) return model(c, path, err);
     pith_status s = pith_reader_open(&r, path, &c->context, err);
     if (s != PITH_OK) return s;
     bool packed_model = pith_reader_find(r, "META", "model") >= 0, based;

@@ -89,21 +89,13 @@ static pith_status model(command *c, const char *in, const char *out, pith_error
     return status;
 }
 
-static bool is_packed(const char *path) {
-    uint8_t head[5] = {0};
-    FILE *f = fopen(path, "rb");
-    size_t n = f ? fread(head, 1, sizeof head, f) : 0;
-    if (f) fclose(f);
-    return n == sizeof head && memcmp(head, "\x89PITH", 5) == 0;
-}
-
 static pith_status unpack(command *c, const char *in, const char *out, pith_error *err) {
     const pith_method *m = NULL;
     pith_reader *r = NULL;
-    if (pith_value_given(c->values, "base") && !is_packed(in))
+    if (pith_value_given(c->values, "base") && !pith_file_is_packed(in))
         return pith_fail(err, PITH_USAGE, "--base", -1, "expected a .pith file that was packed with a base, found %s",
                          in);
-    pith_status s = is_packed(in) ? pith_reader_open(&r, in, &c->context, err) : PITH_OK;
+    pith_status s = pith_file_is_packed(in) ? pith_reader_open(&r, in, &c->context, err) : PITH_OK;
     if (s == PITH_OK && r) m = method_of(r);
     if (s == PITH_OK && m) s = by_method(c, m, r, out, err);
     pith_reader_close(r);

@@ -32,6 +32,8 @@ pith_status pith_writer_commit(pith_writer *w,
 pith_status pith_writer_commit_checked(pith_writer *w, const output_check *check, pith_error *err); /* see output.h */
 void pith_writer_abort(pith_writer *w); /* unlinks, frees; safe on NULL */
 
+bool pith_file_is_packed(const char *path); /* by its first bytes; false where it cannot be read */
+
 typedef struct pith_reader pith_reader;
 pith_status pith_reader_open(pith_reader **r, const char *path, const pith_context *c,
                              pith_error *err); /* index verified */

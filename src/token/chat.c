@@ -43,12 +43,12 @@ struct chat_template {
             "</s>", NULL                                                                                       \
         }                                                                                                      \
     }
-#define PHI(name, mark, end)                                                                                           \
-    {                                                                                                                  \
-        name, {"<|user|>", mark}, {"<|system|>\n", end "\n"}, {"<|user|>\n", end "\n"}, {"<|assistant|>\n", end "\n"}, \
-            "<|assistant|>\n", NULL, 0, {                                                                              \
-            end, NULL                                                                                                  \
-        }                                                                                                              \
+#define PHI(name, first, mark, end)                                                                               \
+    {                                                                                                             \
+        name, {first, mark}, {"<|system|>\n", end "\n"}, {"<|user|>\n", end "\n"}, {"<|assistant|>\n", end "\n"}, \
+            "<|assistant|>\n", NULL, 0, {                                                                         \
+            end, NULL                                                                                             \
+        }                                                                                                         \
     }
 
 static const chat_template rows[] = {
@@ -110,9 +110,10 @@ static const chat_template rows[] = {
      NULL,
      CHAT_TRIM | CHAT_SYSTEM_IN_USER,
      {"<end_of_turn>", NULL}},
-    PHI("phi-3", "<|end|>", "<|end|>"),
-    PHI("zephyr", "eos_token", "</s>"),
-    PHI("stablelm-zephyr", "<|endoftext|>", "<|endoftext|>"),
+    PHI("phi-3", "<|user|>", "<|end|>", "<|end|>"),
+    PHI("phi-3", "'<|' + message['role'] + '|>\n'", "<|end|>", "<|end|>"), /* roles as they come: pith train's models */
+    PHI("zephyr", "<|user|>", "eos_token", "</s>"),
+    PHI("stablelm-zephyr", "<|user|>", "<|endoftext|>", "<|endoftext|>"),
     {"deepseek-v3",
      {"<｜Assistant｜>", "<｜User｜>"},
      {"", "\n\n"},

@@ -5,6 +5,7 @@
 #include "train/task.h"
 
 #include "base/memory.h"
+#include "file/hf_names.h"
 #include "file/output.h"
 #include "file/safetensors.h"
 #include "net/decoder.h"
@@ -168,35 +169,15 @@ static train_cost language_cost(const void *self) {
 /* --- the folder ------------------------------------------------------------------------------------------------------
  */
 
-/* "blk.3.attn_q.weight" as HuggingFace names it. */
-static bool hf_name(const char *canonical, char *out, size_t size) {
-    static const char *const parts[][2] = {
-        {"attn_norm", "input_layernorm"}, {"attn_q", "self_attn.q_proj"},      {"attn_k", "self_attn.k_proj"},
-        {"attn_v", "self_attn.v_proj"},   {"attn_output", "self_attn.o_proj"}, {"ffn_norm", "post_attention_layernorm"},
-        {"ffn_gate", "mlp.gate_proj"},    {"ffn_up", "mlp.up_proj"},           {"ffn_down", "mlp.down_proj"},
-    };
-    static const char *const ends[][2] = {{"token_embd.weight", "model.embed_tokens.weight"},
-                                          {"output_norm.weight", "model.norm.weight"},
-                                          {"output.weight", "lm_head.weight"}};
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
-        if (strcmp(canonical, ends[i][0]) == 0) return snprintf(out, size, "%s", ends[i][1]) > 0;
-    long long block;
-    char part[32];
-    if (sscanf(canonical, "blk.%lld.%31[a-z_].weight", &block, part) != 2) return false;
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        if (strcmp(part, parts[i][0]) == 0)
-            return snprintf(out, size, "model.layers.%lld.%s.weight", block, parts[i][1]) > 0;
-    return false;
-}
-
 static pith_status write_weights(const grad_params *p, const char *dir, pith_error *err) {
-    char path[4096], (*names)[96] = memory_zero((size_t)p->n, sizeof *names);
+    char path[4096], (*names)[HF_NAME] = memory_zero((size_t)p->n, sizeof *names);
     safetensors_entry *e = memory_zero((size_t)p->n, sizeof *e);
     pith_bytes header = {0};
     safetensors_writer *w = NULL;
     pith_status s = names && e ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
     for (int i = 0; i < p->n && s == PITH_OK; i++) {
-        if (!hf_name(p->list[i].name, names[i], sizeof names[i]))
+        bool transposed;
+        if (!hf_from_canonical("llama", p->list[i].name, names[i], &transposed))
             snprintf(names[i], sizeof names[i], "%s", p->list[i].name);
         e[i] = (safetensors_entry){.name = names[i], .layout = p->list[i].value};
     }

@@ -48,6 +48,7 @@ static void knows_templates_by_their_marks(void **state) {
         {"[AVAILABLE_TOOLS] [INST] ", "mistral-v3"},
         {"'<start_of_turn>' + role <end_of_turn>", "gemma"},
         {"'<|user|>\n' + content + '<|end|>\n'", "phi-3"},
+        {"{{ '<|' + message['role'] + '|>\n' + message['content'] + '<|end|>\n' }}", "phi-3"},
         {"'<|user|>\n' + content + eos_token", "zephyr"},
         {"<｜User｜> <｜Assistant｜>", "deepseek-v3"},
     };
