@@ -40,8 +40,11 @@ static void make(void) {
     for (int i = -PHOTO_ENDS; i <= PHOTO_ENDS + 1; i++)
         tables.below[i + PHOTO_ENDS] =
             clamp(nearest(PHOTO_FULL / (1 + exponential(-(double)i / PHOTO_STEP))), 0, PHOTO_FULL);
-    for (int i = 0; i <= 1024; i++) tables.log[i] = (int16_t)nearest(PHOTO_NAT * logarithm(1 + i / 1024.0));
-    for (uint32_t i = 1; i < 4096; i++) tables.inverse[i] = (1u << 20) / i;
+    for (int i = 0; i < 1024; i++) tables.log[i] = nearest(PHOTO_NAT * logarithm(1 + i / 1024.0));
+    for (int i = 0; i <= PHOTO_SEEN; i++) {
+        tables.rate[i] = (int16_t)((2 << 14) / (2 * i + 3));
+        tables.trust[i] = (int16_t)(64 * i / (i + 1));
+    }
 }
 
 const photo_tables *photo_tables_get(void) {

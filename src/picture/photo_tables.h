@@ -13,14 +13,16 @@ enum {
     PHOTO_REACH = 18,             /* scales it reaches to either side */
     PHOTO_ENDS = PHOTO_STEP * PHOTO_REACH,
     PHOTO_FULL = 1 << 30, /* mass of the whole distribution */
+    PHOTO_SEEN = 250      /* up to which count a probability slows down */
 };
 
 typedef struct photo_tables {
     uint16_t squash[2 * PHOTO_LOGIT + 1]; /* [logit + PHOTO_LOGIT]: 65536 times the probability, 1 to 65535 */
     int16_t stretch[4096];                /* [probability / 16]: its logit */
     int32_t below[2 * PHOTO_ENDS + 2];    /* [PHOTO_ENDS + z * PHOTO_STEP]: mass of the logistic distribution below z */
-    int16_t log[1024 + 1];                /* [i]: PHOTO_NAT * ln(1 + i/1024) */
-    uint32_t inverse[4096];               /* [i]: 2^20 / i */
+    int32_t log[1024];                    /* [i]: PHOTO_NAT * ln(1 + i / 1024) */
+    int16_t rate[PHOTO_SEEN + 1];         /* [n]: 2^14 / (n + 1.5), how far the n-th use moves a probability */
+    int16_t trust[PHOTO_SEEN + 1];        /* [n]: 64 n / (n + 1), what a logit learned from n uses counts */
 } photo_tables;
 
 const photo_tables *photo_tables_get(void);

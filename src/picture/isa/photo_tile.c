@@ -1,473 +1,420 @@
-/* picture/isa/photo_tile.c - the model of a photograph's samples, and the loop that codes a tile with it. */
+/* picture/isa/photo_tile.c - the model of a photograph's samples, and the loop that codes a tile with it.
+ *
+ * Planes are coded one after another, so that all but the first see the planes before on all sides. A sample is
+ * predicted by two least-squares fits (near and far), by the median of simple guesses, and by their blend; its value is
+ * coded as a walk down a tree of binary decisions around the blend: is it that, above or below, how far by doubling
+ * distances, then by halves. The same code encodes and decodes.
+ *
+ * Costs about 1 microsecond a sample on one core of a 2023 server. Unlike the usual design, whose contexts choose one
+ * distribution, each decision mixes distributions around all predictions with what was seen in 13 contexts. */
 #include "picture/photo_tile.h"
 
 #include "base/isa.h"
-#include "base/memory.h"
-#include "code/binary.h"
+#include "picture/photo_linear.h"
+#include "picture/photo_mixer.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 enum {
-    INPUTS = 32, /* of a linear prediction; the last is what it predicts */
-    BLOCK = 8,   /* samples that share coefficients */
-    SUMS = INPUTS * INPUTS,
-    PREDICTIONS = 2,
-    EXPERTS = 4,
-    SLOTS = 8,
-    MIXED = 16, /* experts, slots, one constant, zeros */
-    NODES = 256,
-    ENERGIES = 64,
-    RAREST = 16, /* of 65536: what a decision is thought to be at least; bounds how many samples a byte may hold */
+    FITS = 2,
+    MEDIAN = FITS,
+    BLEND,
+    PREDICTIONS,
+    ENERGIES = 64, /* classes of a size */
+    CROSSES = 16,  /* classes of what other planes, or gradients, say of the size */
+    MEANS = ENERGIES * (CROSSES + 1),
+    ENERGY = 24, /* classes of the blend's energy in contexts */
+    SIGNS = 13,  /* classes of signed_class */
+    TEXTURES = 64
 };
+_Static_assert(EXPERTS == 2 * PREDICTIONS, "two experts a prediction: one by its energy, one by that and the cross");
+_Static_assert(ENERGY <= SETS && CROSSES <= SETS && SIGNS * SIGNS <= CURVE_CONTEXTS, "contexts fit their tables");
 
-typedef struct tap { /* a neighbor: planes back in coding order, and where */
-    int8_t plane, x, y;
+typedef struct tap {
+    int8_t x, y;
 } tap;
 
-/* Of the plane itself; only what comes before in reading order. */
-static const tap own_taps[] = {{0, -1, 0},  {0, 0, -1},  {0, -1, -1}, {0, 1, -1},  {0, -2, 0},  {0, 0, -2},
-                               {0, 1, -2},  {0, -1, -2}, {0, -2, -1}, {0, 2, -1},  {0, -3, 0},  {0, 0, -3},
-                               {0, -2, -2}, {0, 2, -2},  {0, 3, -1},  {0, -3, -1}, {0, -1, -3}, {0, 1, -3}};
+/* Of the plane itself: what comes before in reading order, nearest first. */
+static const tap own_taps[] = {{-1, 0}, {0, -1}, {-1, -1}, {1, -1},  {-2, 0}, {0, -2}, {1, -2},  {-1, -2}, {-2, -1},
+                               {2, -1}, {-3, 0}, {0, -3},  {-2, -2}, {2, -2}, {3, -1}, {-3, -1}, {-1, -3}, {1, -3}};
 /* Of a plane that is complete. */
-static const tap other_taps[] = {{1, 0, 0},   {1, -1, 0}, {1, 1, 0},  {1, 0, -1}, {1, 0, 1},
-                                 {1, -1, -1}, {1, 1, -1}, {1, -1, 1}, {1, 1, 1}};
-enum { OWN = sizeof own_taps / sizeof *own_taps, OTHER = sizeof other_taps / sizeof *other_taps };
+static const tap other_taps[] = {{0, 0}, {-1, 0}, {1, 0}, {0, -1}, {0, 1}, {-1, -1}, {1, -1}, {-1, 1}, {1, 1}};
 
-typedef struct slot {
-    uint16_t one, seen;
-} slot;
+/* How many of these a fit takes, by how many planes are complete (two at most are looked at). */
+static const struct {
+    uint8_t own[3], other;
+    float down, left, side[FAR + 1];
+} fits[FITS] = {{{18, 14, 10}, 9, 0.85f, 0.7f, {1, 0.6f, 0.3f}}, {{6, 6, 6}, 5, 0.96f, 0.95f, {1, 0.9f, 0.8f}}};
 
-typedef struct distribution { /* of one expert */
-    int32_t center, scale, inverse;
-} distribution;
+/* Contexts of each slot, as choose_contexts computes them. */
+static const uint16_t contexts[SLOTS] = {ENERGY,          4 * SIGNS *SIGNS, 4 * SIGNS *SIGNS, 4 * TEXTURES,
+                                         64 * 8,          SIGNS * 12,       CROSSES *ENERGY,  16 * ENERGY,
+                                         SIGNS *ENERGY,   SIGNS *ENERGY,    6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS,
+                                         6 * SIGNS *SIGNS};
 
-typedef struct plane_model {
-    /* linear prediction */
-    int32_t taps;
-    ptrdiff_t offset[INPUTS];
-    uint8_t plane_of[INPUTS];
-    float *above, *row; /* [block][SUMS] */
-    float *left;        /* [SUMS] */
-    float *matrix;      /* [SUMS] */
-    float coefficients[INPUTS];
-    /* errors */
-    int32_t *errors[PREDICTIONS]; /* [2 rows][width + edges], in 1/unit, of prediction k */
-    int32_t mean[EXPERTS][ENERGIES * 32];
-    /* decisions */
-    slot *slots[SLOTS];
-    int32_t *weights[2]; /* [set][MIXED] */
-    slot *final;
-} plane_model;
-
-typedef struct work {
+typedef struct work { /* a plane at a time */
     const photo_tables *tables;
     photo_tile t;
-    bool decoding, failed;
-    binary_encoder out;
-    binary_decoder in;
+    coder coder;
     int fraction;       /* bits of predictions below the point */
-    int16_t *residuals; /* as t.planes */
-    plane_model m;
+    int coarse;         /* bits of a sample beyond 8, less what contexts gain by looking closer */
+    int plane, earlier; /* planes that are complete, of which at most two are looked at */
+    int16_t *residuals; /* of the blend, [plane][row][column] as t.planes */
+    linear *fit;        /* [FITS] */
+    mixer *mixer;
+    int32_t *errors[PREDICTIONS];  /* [this row, row above][column + PHOTO_EDGE]: size, with fraction */
+    int32_t means[EXPERTS][MEANS]; /* of such sizes times 1024 / 1.386 (a logistic's mean size is 1.386 scales) */
     /* of the sample at hand */
-    int plane;
-    int32_t predictions[PREDICTIONS];
-    distribution experts[EXPERTS];
-    int32_t low[EXPERTS], high[EXPERTS];
-    uint32_t context[SLOTS], sets[2];
-    int32_t *mean_of[EXPERTS];
+    int32_t prediction[PREDICTIONS]; /* with fraction */
+    int32_t *mean[EXPERTS], scale[EXPERTS], inverse[EXPERTS], center[EXPERTS];
+    int32_t low[EXPERTS], high[EXPERTS]; /* mass below the interval that is left, and below its end */
 } work;
 
-static inline int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
-static inline int32_t max32(int32_t a, int32_t b) { return a > b ? a : b; }
-static inline int32_t limit(int32_t v, int32_t low, int32_t high) { return min32(max32(v, low), high); }
+/* ---- classes ---- */
 
-/* ---- linear prediction ---- */
-
-static void gather(const work *w, const uint16_t *at, const int32_t *base, float unit, float *in) {
-    const plane_model *m = &w->m;
-    for (int i = 0; i < m->taps; i++) in[i] = unit * (float)((int32_t)at[m->offset[i]] - base[m->plane_of[i]]);
-}
-
-static void accumulate(float *sums, const float *in, float weight) {
-    for (int i = 0; i < INPUTS; i++) {
-        float f = weight * in[i];
-        float *s = sums + i * INPUTS;
-        for (int j = 0; j < INPUTS; j++) s[j] += f * in[j];
-    }
-}
-
-static void solve(plane_model *m, int block, int blocks) {
-    static const float side[] = {1, 0.6f, 0.3f};
-    float *a = m->matrix;
-    memcpy(a, m->left, SUMS * sizeof *a);
-    for (int d = -2; d <= 2; d++) {
-        if (block + d < 0 || block + d >= blocks) continue;
-        const float *s = m->above + (size_t)(block + d) * SUMS, f = side[d < 0 ? -d : d];
-        for (int i = 0; i < SUMS; i++) a[i] += f * s[i];
-    }
-    int n = m->taps;
-    for (int i = 0; i < n; i++) a[i * INPUTS + i] += 4.0f;
-    for (int k = 0; k < n; k++) {
-        const float *r = a + k * INPUTS;
-        float inverse = 1 / r[k];
-        for (int i = k + 1; i < n; i++) {
-            float f = r[i] * inverse;
-            float *s = a + i * INPUTS;
-            for (int j = i & ~7; j < INPUTS; j++) s[j] -= f * r[j];
-        }
-    }
-    for (int k = n - 1; k >= 0; k--) {
-        const float *r = a + k * INPUTS;
-        float sum = r[INPUTS - 1];
-        for (int j = k + 1; j < n; j++) sum -= r[j] * m->coefficients[j];
-        m->coefficients[k] = sum / r[k];
-    }
-}
-
-static float predicted(const float *c, const float *in) {
-    float sum[16];
-    for (int i = 0; i < 16; i++) sum[i] = c[i] * in[i] + c[i + 16] * in[i + 16];
-    for (int n = 8; n; n /= 2)
-        for (int i = 0; i < n; i++) sum[i] += sum[i + n];
-    return sum[0];
-}
-
-/* ---- decisions ---- */
-
-static inline int32_t mass_below(const photo_tables *t, const distribution *d, int32_t edge) {
-    int32_t at = limit(edge - d->center, -PHOTO_REACH * d->scale + 1, PHOTO_REACH * d->scale - 1);
-    int32_t z = (int32_t)(((int64_t)at * d->inverse) >> 8); /* 1/4096 of a scale */
-    int32_t i = (z >> 6) + PHOTO_ENDS, rest = z & 63;
-    i = limit(i, 0, 2 * PHOTO_ENDS);
-    return t->below[i] + (int32_t)(((int64_t)(t->below[i + 1] - t->below[i]) * rest) >> 6);
-}
-
-static inline int32_t log_mass(const photo_tables *t, int32_t mass) {
-    uint32_t v = (uint32_t)max32(mass, 0) + 64;
-    int top = 31 - __builtin_clz(v);
-    uint32_t mantissa = top >= 10 ? v >> (top - 10) : v << (10 - top);
-    return (top * 45426 >> 8) + t->log[mantissa & 1023]; /* 45426 / 256 = 256 ln 2 */
-}
-
-static inline void learn(slot *s, int bit, int slowest) {
-    int32_t to = bit ? 65535 : 0;
-    s->one = (uint16_t)(s->one + (to - s->one) * 2 / (2 * s->seen + 3));
-    if (s->seen < slowest) s->seen++;
-}
-
-/* Codes one decision whose logit by expert e is in[e]. */
-static int decide(work *w, int node, int32_t *in, int bit) {
-    plane_model *m = &w->m;
-    const photo_tables *t = w->tables;
-    slot *s[SLOTS];
-    for (int i = 0; i < SLOTS; i++) {
-        s[i] = &m->slots[i][w->context[i] * NODES + (uint32_t)node];
-        in[EXPERTS + i] = t->stretch[s[i]->one >> 4];
-    }
-    in[EXPERTS + SLOTS] = PHOTO_NAT;
-    for (int i = EXPERTS + SLOTS + 1; i < MIXED; i++) in[i] = 0;
-    int32_t *weights[2], logit[2], p[2];
-    for (int k = 0; k < 2; k++) {
-        weights[k] = m->weights[k] + ((size_t)w->sets[k] * NODES + (size_t)node) * MIXED;
-        int32_t sum = 0;
-        for (int i = 0; i < MIXED; i++) sum += (weights[k][i] * in[i]) >> 6;
-        logit[k] = limit(sum >> 10, -PHOTO_LOGIT, PHOTO_LOGIT);
-        p[k] = t->squash[logit[k] + PHOTO_LOGIT];
-    }
-    int32_t both = (logit[0] + logit[1]) / 2;
-    uint32_t one = (uint32_t)limit(t->squash[both + PHOTO_LOGIT], RAREST, 65536 - RAREST);
-    if (w->decoding) bit = binary_get_at(&w->in, one);
-    else binary_put_at(&w->out, one, bit);
-    for (int k = 0; k < 2; k++) {
-        int32_t wrong = (bit ? 65535 : 0) - p[k];
-        for (int i = 0; i < MIXED; i++)
-            weights[k][i] = limit(weights[k][i] + ((in[i] * wrong + (1 << 13)) >> 14), -(1 << 19), 1 << 19);
-    }
-    for (int i = 0; i < SLOTS; i++) learn(s[i], bit, 250);
-    return bit;
-}
-
-/* Is the value at least `edge`, being within the masses low to high? */
-static int split(work *w, int node, int32_t edge, int bit) {
-    int32_t in[MIXED], middle[EXPERTS];
-    const photo_tables *t = w->tables;
-    int32_t at = (edge << w->fraction) - (1 << w->fraction >> 1);
-    for (int e = 0; e < EXPERTS; e++) {
-        middle[e] = mass_below(t, &w->experts[e], at);
-        in[e] =
-            limit(log_mass(t, w->high[e] - middle[e]) - log_mass(t, middle[e] - w->low[e]), -PHOTO_LOGIT, PHOTO_LOGIT);
-    }
-    bit = decide(w, node, in, bit);
-    for (int e = 0; e < EXPERTS; e++) *(bit ? &w->low[e] : &w->high[e]) = middle[e];
-    return bit;
-}
-
-static void open_masses(work *w, int32_t from, int32_t to) { /* [from, to) */
-    for (int e = 0; e < EXPERTS; e++) {
-        int32_t half = 1 << w->fraction >> 1;
-        w->low[e] = from <= 0 ? 0 : mass_below(w->tables, &w->experts[e], (from << w->fraction) - half);
-        w->high[e] = to > w->t.largest ? PHOTO_FULL : mass_below(w->tables, &w->experts[e], (to << w->fraction) - half);
-    }
-}
-
-/* Codes the sample (given when encoding) around the prediction p. */
-static int32_t code_sample(work *w, int32_t p, int32_t value) {
-    int32_t in[MIXED], largest = w->t.largest;
-    const photo_tables *t = w->tables;
-    open_masses(w, p, p + 1);
-    int32_t below[EXPERTS], above[EXPERTS];
-    for (int e = 0; e < EXPERTS; e++) {
-        below[e] = w->low[e], above[e] = PHOTO_FULL - w->high[e];
-        in[e] =
-            limit(log_mass(t, w->high[e] - w->low[e]) - log_mass(t, below[e] + above[e]), -PHOTO_LOGIT, PHOTO_LOGIT);
-    }
-    if (decide(w, 0, in, value == p)) return p;
-    int up = p == 0 ? 1 : p == largest ? 0 : -1;
-    if (up < 0) {
-        for (int e = 0; e < EXPERTS; e++)
-            in[e] = limit(log_mass(t, above[e]) - log_mass(t, below[e]), -PHOTO_LOGIT, PHOTO_LOGIT);
-        up = decide(w, 1, in, value > p);
-    }
-    for (int e = 0; e < EXPERTS; e++) {
-        w->low[e] = up ? w->high[e] : 0;
-        w->high[e] = up ? PHOTO_FULL : below[e];
-    }
-    /* buckets of magnitudes 1, 2, 3-4, 5-8 ... */
-    int32_t most = up ? largest - p : p, from = 1, to = 1, node = 2;
-    int32_t size = value > p ? value - p : p - value;
-    int beyond = 1;
-    for (; to < most; node++) {
-        int32_t edge = up ? p + to + 1 : p - to; /* bit of split: the value is at least edge */
-        beyond = split(w, node, edge, up ? size > to : !(size > to));
-        if (!up) beyond = !beyond;
-        if (!beyond) break;
-        from = to + 1, to *= 2;
-    }
-    if (to > most) to = most;
-    /* inside: halves */
-    node = 32 + node * 8;
-    for (int depth = 0; from < to; depth++) {
-        int32_t middle = from + (to - from) / 2; /* from..middle, middle+1..to */
-        int32_t edge = up ? p + middle + 1 : p - middle;
-        int upper = split(w, node, edge, up ? size > middle : !(size > middle));
-        if (!up) upper = !upper;
-        if (upper) from = middle + 1;
-        else to = middle;
-        if (depth < 2) node = depth ? node + 2 + upper : node + 1 + upper;
-    }
-    return up ? p + from : p - from;
-}
-
-/* ---- a plane ---- */
-
-static inline uint32_t size_class(uint32_t v) { /* two a doubling */
+static inline uint32_t size_class(uint32_t v) { /* two for each doubling */
     if (v < 2) return v;
     int top = 31 - __builtin_clz(v);
     return 2 * (uint32_t)top + ((v >> (top - 1)) & 1);
 }
 
-static inline uint32_t signed_class(int32_t v) { /* 0 to 12, 6 for nothing */
-    uint32_t a = (uint32_t)(v < 0 ? -v : v);
-    uint32_t c = a < 3 ? a : a < 5 ? 3 : a < 9 ? 4 : a < 17 ? 5 : 6;
+static inline uint32_t signed_class(const work *w, int32_t v) { /* SIGNS classes, the middle one for nothing */
+    uint32_t size = (uint32_t)abs(v) >> w->coarse;
+    uint32_t c = size < 3 ? size : size < 5 ? 3 : size < 9 ? 4 : size < 17 ? 5 : 6;
     return v < 0 ? 6 - c : 6 + c;
 }
 
+/* ---- decisions ---- */
+
+/* Masses below `edge` (with fraction) by each expert. */
+static inline void masses_below(const work *w, int32_t edge, int32_t *restrict mass) {
+    const int32_t *restrict below = w->tables->below;
+    for (int e = 0; e < EXPERTS; e++) {
+        int32_t at = limit(edge - w->center[e], -PHOTO_REACH * w->scale[e] + 1, PHOTO_REACH * w->scale[e] - 1);
+        int32_t z = (at * w->inverse[e]) >> 8; /* 1/4096 of a scale: the product is below 18 * 2^20 */
+        int32_t i = limit((z >> 6) + PHOTO_ENDS, 0, 2 * PHOTO_ENDS), rest = z & 63;
+        mass[e] = below[i] + (((below[i + 1] - below[i]) * rest) >> 6); /* steps are below 2^23 */
+    }
+}
+
+/* PHOTO_NAT times the logarithm, from a float's exponent and the top of its mantissa; tiny masses count as 64. */
+static inline int32_t log_mass(const int32_t *restrict table, int32_t mass) {
+    float f = (float)(max32(mass, 0) + 64);
+    int32_t bits;
+    memcpy(&bits, &f, 4);
+    return (((bits >> 23) - 127) * 45426 >> 8) + table[bits >> 13 & 1023]; /* 45426 / 256 = PHOTO_NAT ln 2 */
+}
+
+static inline void expert_logits(const work *w, const int32_t *restrict yes, const int32_t *restrict no) {
+    const int32_t *restrict table = w->tables->log;
+    int32_t *restrict in = w->mixer->in;
+    for (int e = 0; e < EXPERTS; e++)
+        in[e] = limit(log_mass(table, yes[e]) - log_mass(table, no[e]), -PHOTO_LOGIT, PHOTO_LOGIT);
+}
+
+static inline int32_t edge_at(const work *w, int32_t value) { return (value << w->fraction) - (1 << w->fraction >> 1); }
+
+/* Is the value at least `edge`? The interval that is left becomes that side. */
+static bool at_least(work *w, int node, int32_t edge, bool bit) {
+    int32_t middle[EXPERTS], yes[EXPERTS], no[EXPERTS];
+    masses_below(w, edge_at(w, edge), middle);
+    for (int e = 0; e < EXPERTS; e++) yes[e] = w->high[e] - middle[e], no[e] = middle[e] - w->low[e];
+    expert_logits(w, yes, no);
+    bit = mixer_decide(w->mixer, &w->coder, node, bit);
+    memcpy(bit ? w->low : w->high, middle, sizeof middle);
+    return bit;
+}
+
+/* Is its distance from p, on the side `up`, more than `far`? */
+static bool beyond(work *w, int node, int32_t p, bool up, int32_t far, int32_t distance) {
+    return up ? at_least(w, node, p + far + 1, distance > far) : !at_least(w, node, p - far, distance <= far);
+}
+
+/* Is it p, below or above? -1, 0, 1; the interval that is left becomes that side. */
+static int side_of(work *w, int32_t p, int32_t value) {
+    int32_t above[EXPERTS], at[EXPERTS], off[EXPERTS];
+    masses_below(w, edge_at(w, p), w->low);
+    masses_below(w, edge_at(w, p + 1), w->high);
+    for (int e = 0; e < EXPERTS; e++) {
+        above[e] = PHOTO_FULL - w->high[e];
+        at[e] = w->high[e] - w->low[e], off[e] = w->low[e] + above[e];
+    }
+    expert_logits(w, at, off);
+    if (mixer_decide(w->mixer, &w->coder, 0, value == p)) return 0;
+    bool up = p == 0;
+    if (p > 0 && p < w->t.largest) {
+        expert_logits(w, above, w->low);
+        up = mixer_decide(w->mixer, &w->coder, 1, value > p);
+    }
+    for (int e = 0; e < EXPERTS; e++) {
+        int32_t below = w->low[e];
+        w->low[e] = up ? w->high[e] : 0;
+        w->high[e] = up ? PHOTO_FULL : below;
+    }
+    return up ? 1 : -1;
+}
+
+/* Codes the value (known when encoding) around p. Nodes: 0 and 1 above; for each doubling of the distance one for
+ * "more", one for its first halving, two for all
+ * others by how the first went. */
+static int32_t code_value(work *w, int32_t p, int32_t value) {
+    int side = side_of(w, p, value), node = 2;
+    bool up = side > 0;
+    if (side == 0) return p;
+    int32_t most = up ? w->t.largest - p : p, from = 1, to = 1, distance = abs(value - p);
+    for (; to < most && beyond(w, node, p, up, to, distance); node += 4) from = to + 1, to *= 2;
+    to = min32(to, most);
+    for (int path = 1; from < to;) {
+        int32_t middle = from + (to - from) / 2;
+        bool more = beyond(w, node + path, p, up, middle, distance);
+        if (more) from = middle + 1;
+        else to = middle;
+        if (path == 1) path = 2 + more;
+    }
+    return p + side * from;
+}
+
+/* ---- predictions ---- */
+
 static inline int32_t median(int32_t a, int32_t b, int32_t c) { return max32(min32(a, b), min32(max32(a, b), c)); }
 
-static int32_t smooth(const work *w, const uint16_t *at) {
-    ptrdiff_t s = (ptrdiff_t)w->t.stride, back = (ptrdiff_t)w->t.plane_size;
-    int32_t west = at[-1], north = at[-s], corner = at[-s - 1], here = 0;
+/* Median of west, north, and the plane through them, of the difference to the plane before where that is a color. */
+static int32_t predict_median(const work *w, const uint16_t *at) {
+    ptrdiff_t s = (ptrdiff_t)w->t.stride;
+    int32_t west = at[-1], north = at[-s], corner = at[-s - 1];
     if (w->plane == 0 || w->t.channels == 2) return median(west, north, west + north - corner);
-    const uint16_t *o = at - back;
-    here = o[0], west -= o[-1], north -= o[-s], corner -= o[-s - 1];
-    return limit(here + median(west, north, west + north - corner), 0, w->t.largest);
+    const uint16_t *o = at - w->t.plane_size;
+    west -= o[-1], north -= o[-s], corner -= o[-s - 1];
+    return limit(o[0] + median(west, north, west + north - corner), 0, w->t.largest);
 }
 
-static void set_contexts(work *w, const uint16_t *at, const int16_t *e, int32_t x, int32_t p) {
-    plane_model *m = &w->m;
-    ptrdiff_t s = (ptrdiff_t)w->t.stride, back = (ptrdiff_t)w->t.plane_size;
-    int32_t width = w->t.width + 2 * PHOTO_EDGE;
-    uint32_t energy[PREDICTIONS];
+/* Weighted by the inverse squares of the errors around. */
+static int32_t predict_blend(const work *w, int32_t x) {
+    size_t width = (size_t)w->t.width + 2 * PHOTO_EDGE;
+    float sum = 0, weights = 0;
+    for (int k = 0; k < BLEND; k++) {
+        const int32_t *now = w->errors[k] + x, *up = now + width;
+        float f = (float)(2 * now[-1] + now[-2] + 2 * up[0] + up[-1] + up[1] + up[2] + 8);
+        f = 1 / (f * f);
+        sum += f * (float)w->prediction[k], weights += f;
+    }
+    return limit((int32_t)(sum / weights + 0.5f), 0, w->t.largest << w->fraction);
+}
+
+static void predict(work *w, const uint16_t *at, int32_t x) {
+    int blocks = (w->t.width + BLOCK - 1) / BLOCK;
+    float unit = w->t.largest > 255 ? 1.0f / 257 : 1.0f, most = (float)w->t.largest;
+    int32_t base[PHOTO_CHANNELS];
+    for (int k = 0; k <= w->earlier; k++) {
+        const uint16_t *o = at - (size_t)k * w->t.plane_size;
+        base[k] = (o[-1] + o[-(ptrdiff_t)w->t.stride]) / 2;
+    }
+    for (int k = 0; k < FITS; k++) {
+        linear *l = &w->fit[k];
+        float *in = l->in[x % BLOCK];
+        if (x % BLOCK == 0) linear_solve(l, x / BLOCK, blocks);
+        for (int i = 0; i < l->taps; i++) in[i] = unit * (float)(at[l->offset[i]] - base[l->plane_of[i]]);
+        in[INPUTS - 1] = 0;
+        float guess = (float)base[0] + linear_predict(l, in) / unit;
+        guess = !(guess > 0) ? 0 : guess > most ? most : guess; /* also where a sum overflowed */
+        w->prediction[k] = (int32_t)(guess * (float)(1 << w->fraction) + 0.5f);
+    }
+    w->prediction[MEDIAN] = predict_median(w, at) << w->fraction;
+    w->prediction[BLEND] = predict_blend(w, x + PHOTO_EDGE);
+}
+
+/* ---- contexts ---- */
+
+/* What the other planes' residuals around, or else gradients, say of the size of the error to come. */
+static uint32_t cross_class(const work *w, const uint16_t *at, const int16_t *e) {
+    ptrdiff_t s = (ptrdiff_t)w->t.stride;
+    const int16_t *o = e - w->t.plane_size;
+    int32_t sum = w->plane ? 4 * abs(o[0]) + 2 * (abs(o[-1]) + abs(o[1]) + abs(o[-s]) + abs(o[s]))
+                           : abs(at[-1] - at[-2]) + abs(at[-s] - at[-s - 1]) + abs(at[-s] - at[-s + 1]);
+    return (uint32_t)min32((int32_t)size_class((uint32_t)sum >> w->coarse), CROSSES - 1);
+}
+
+/* Centers and scales of the experts; returns the class of the blend's energy. */
+static uint32_t choose_experts(work *w, int32_t x, uint32_t cross) {
+    size_t width = (size_t)w->t.width + 2 * PHOTO_EDGE;
+    uint32_t energy = 0;
     for (int k = 0; k < PREDICTIONS; k++) {
-        const int32_t *now = m->errors[k] + x, *up = now + width;
-        energy[k] = size_class((uint32_t)(2 * now[-1] + 2 * up[0] + up[-1] + up[1] + now[-2]));
+        const int32_t *now = w->errors[k] + x, *up = now + width;
+        energy = size_class((uint32_t)(2 * now[-1] + 2 * up[0] + up[-1] + up[1] + now[-2]));
+        w->mean[2 * k] = &w->means[2 * k][energy];
+        w->mean[2 * k + 1] = &w->means[2 * k + 1][energy * CROSSES + cross];
     }
-    uint32_t other = 0;
-    if (w->plane) {
-        const int16_t *o = e - back;
-        other = 4 * (uint32_t)abs(o[0]) + 2 * (uint32_t)(abs(o[-1]) + abs(o[1]) + abs(o[-s]) + abs(o[s]));
-    } else {
-        other = (uint32_t)(abs(at[-1] - at[-2]) + abs(at[-s] - at[-s - 1]) + abs(at[-s] - at[-s + 1]));
-    }
-    uint32_t cross = limit((int32_t)size_class(other), 0, 15);
-    m->mean[0][0] = m->mean[0][0];
-    w->mean_of[0] = &m->mean[0][energy[0]];
-    w->mean_of[1] = &m->mean[1][energy[0] * 16 + cross];
-    w->mean_of[2] = &m->mean[2][energy[1]];
-    w->mean_of[3] = &m->mean[3][energy[1] / 2 * 32 + cross];
-    static const uint8_t from[EXPERTS] = {0, 0, 1, 1};
     for (int i = 0; i < EXPERTS; i++) {
-        int32_t scale = max32(*w->mean_of[i] >> 9, 4); /* mean |error| is 1.386 scales */
-        w->experts[i] = (distribution){w->predictions[from[i]], scale, (1 << 20) / scale};
+        w->scale[i] = max32(*w->mean[i] >> 9, 4);
+        w->inverse[i] = (1 << 20) / w->scale[i];
+        w->center[i] = w->prediction[i / 2];
     }
-    uint32_t en = (uint32_t)limit((int32_t)energy[0] - 4, 0, 23);
-    int32_t rough = w->predictions[0] - w->predictions[1];
-    w->context[0] = en;
-    w->context[1] = signed_class(e[-1]) * 13 + signed_class(e[-s]) + 169 * (en / 6);
-    w->context[2] = w->plane ? signed_class(e[-back]) * 13 + (w->plane > 1 ? signed_class(e[-2 * back]) : 0)
-                             : signed_class(at[-s] - at[-s - 1]) * 13 + signed_class(at[-1] - at[-s - 1]);
-    w->context[2] += 169 * (en / 6);
-    w->context[3] = (uint32_t)((at[-1] > p) | (at[-s] > p) << 1 | (at[-s - 1] > p) << 2 | (at[-s + 1] > p) << 3 |
-                               (at[-2] > p) << 4 | (at[-2 * s] > p) << 5) *
-                        4 +
-                    (uint32_t)((w->predictions[0] + (1 << w->fraction >> 1)) >> (w->fraction - 2) & 3);
-    w->context[4] = (uint32_t)(p * 64 / (w->t.largest + 1)) * 8 + en / 3;
-    w->context[5] = signed_class(rough >> (w->fraction - 1)) * 12 + en / 2;
-    w->context[6] = cross * 24 + en;
-    w->context[7] = (uint32_t)((w->predictions[0] + (1 << w->fraction >> 1)) >> (w->fraction - 4) & 15) * 24 + en;
-    w->sets[0] = en / 2;
-    w->sets[1] = cross;
+    return (uint32_t)limit((int32_t)energy - 4, 0, ENERGY - 1);
 }
 
-static const uint32_t contexts[SLOTS] = {24, 169 * 4, 169 * 4, 256, 64 * 8, 13 * 12, 16 * 24, 16 * 24};
+static uint32_t texture_of(const uint16_t *at, ptrdiff_t s, int32_t p) {
+    return (uint32_t)((at[-1] > p) | (at[-s] > p) << 1 | (at[-s - 1] > p) << 2 | (at[-s + 1] > p) << 3 |
+                      (at[-2] > p) << 4 | (at[-2 * s] > p) << 5);
+}
+
+#define SIGN(v) signed_class(w, v)
+#define SIGN2(a, b) (SIGN(a) * SIGNS + SIGN(b))
+
+static void choose_contexts(work *w, const uint16_t *at, const int16_t *e, int32_t x, int32_t p) {
+    ptrdiff_t s = (ptrdiff_t)w->t.stride, back = (ptrdiff_t)w->t.plane_size;
+    const int32_t *g = w->prediction;
+    uint32_t cross = cross_class(w, at, e), energy = choose_experts(w, x, cross), *c = w->mixer->context;
+    uint32_t above = (uint32_t)(g[BLEND] + (1 << w->fraction >> 1)), near = SIGN2(e[-1], e[-s]);
+    int32_t other = w->plane > 1 ? e[-2 * back] : -32768;
+    uint32_t color = w->plane ? SIGN2(e[-back], other) : SIGN2(at[-s] - at[-s - 1], at[-1] - at[-s - 1]);
+    c[0] = energy;
+    c[1] = near + SIGNS * SIGNS * (energy / 6);
+    c[2] = color + SIGNS * SIGNS * (energy / 6);
+    c[3] = texture_of(at, s, p) * 4 + (above >> (w->fraction - 2) & 3);
+    c[4] = (uint32_t)(p * 64 / (w->t.largest + 1)) * 8 + energy / 3;
+    c[5] = SIGN((g[BLEND] - g[MEDIAN]) >> (w->fraction - 1)) * 12 + energy / 2;
+    c[6] = cross * ENERGY + energy;
+    c[7] = (above << 4 >> w->fraction & 15) * ENERGY + energy;
+    c[8] = SIGN((2 * (e[-1] + e[-s]) + e[-s - 1] + e[-s + 1]) / 2) * ENERGY + energy;
+    c[9] = SIGN((g[1] - g[0]) >> (w->fraction - 2)) * ENERGY + energy;
+    c[10] = (w->plane ? SIGN2(e[-back], e[-back + 1] + e[-back + s]) : SIGN2(e[-s + 1], e[-s - 1])) * 6 + energy / 4;
+    c[11] = SIGN2((at[-1] - p) / 2, (at[-s] - p) / 2) * 6 + energy / 4;
+    c[12] = SIGN2((at[-s + 1] - p) / 2, (2 * at[-1] - at[-2] - p) / 2) * 6 + energy / 4;
+    w->mixer->set[0] = energy, w->mixer->set[1] = cross;
+    w->mixer->curve[0] = energy, w->mixer->curve[1] = near;
+}
+
+/* ---- rows, planes, tiles ---- */
+
+static void learn(work *w, int32_t x, int32_t value) {
+    int32_t exact = value << w->fraction;
+    for (int i = 0; i < EXPERTS; i++) {
+        int32_t size = min32(abs(exact - w->prediction[i / 2]), 1 << 20);
+        *w->mean[i] += (size * 708 - *w->mean[i]) / 32; /* 708 / 512 = 1.386 */
+    }
+    for (int k = 0; k < PREDICTIONS; k++) w->errors[k][x + PHOTO_EDGE] = abs(exact - w->prediction[k]);
+}
+
+/* The fits learn from a sample, less where errors are large anyway. */
+static void learn_fits(work *w, const uint16_t *at, int32_t x) {
+    float unit = w->t.largest > 255 ? 1.0f / 257 : 1.0f, scale = (float)w->scale[0] / (float)(1 << w->fraction);
+    int32_t base = (at[-1] + at[-(ptrdiff_t)w->t.stride]) / 2;
+    for (int k = 0; k < FITS; k++) {
+        w->fit[k].in[x % BLOCK][INPUTS - 1] = unit * (float)(at[0] - base);
+        w->fit[k].weight[x % BLOCK] = 1 / (scale * scale + 2);
+        if (x % BLOCK == BLOCK - 1 || x == w->t.width - 1) linear_end_block(&w->fit[k], x / BLOCK, x % BLOCK + 1);
+    }
+}
 
 static void code_row(work *w, int32_t y) {
-    plane_model *m = &w->m;
-    photo_tile *t = &w->t;
-    ptrdiff_t s = (ptrdiff_t)t->stride;
-    size_t start = (size_t)w->plane * t->plane_size + (size_t)(y + PHOTO_EDGE) * t->stride + PHOTO_EDGE;
-    uint16_t *at = t->planes + start;
+    ptrdiff_t s = (ptrdiff_t)w->t.stride;
+    size_t start = (size_t)w->plane * w->t.plane_size + (size_t)(y + PHOTO_EDGE) * w->t.stride + PHOTO_EDGE;
+    size_t width = (size_t)w->t.width + 2 * PHOTO_EDGE;
+    uint16_t *at = w->t.planes + start;
     int16_t *e = w->residuals + start;
-    int blocks = (t->width + BLOCK - 1) / BLOCK, width = t->width + 2 * PHOTO_EDGE;
-    float unit = t->largest > 255 ? 1.0f / 257 : 1.0f, in[INPUTS] = {0};
-    int32_t one = 1 << w->fraction;
-    memset(m->left, 0, SUMS * sizeof(float));
+    for (int k = 0; k < FITS; k++) linear_start_row(&w->fit[k]);
     for (int i = 1; i <= PHOTO_EDGE; i++) at[-i] = at[-s];
-    for (int32_t x = 0; x < t->width; x++, at++, e++) {
-        int block = x / BLOCK;
-        if (x % BLOCK == 0) {
-            if (block) {
-                const float *r = m->row + (size_t)(block - 1) * SUMS;
-                for (int i = 0; i < SUMS; i++) m->left[i] = 0.7f * m->left[i] + r[i];
-            }
-            solve(m, block, blocks);
-        }
-        int32_t base[PHOTO_CHANNELS];
-        for (int k = 0; k <= w->plane; k++) {
-            const uint16_t *o = at - (size_t)k * t->plane_size;
-            base[k] = (o[-1] + o[-s]) / 2;
-        }
-        gather(w, at, base, unit, in);
-        in[INPUTS - 1] = 0;
-        float guess = (float)base[0] + predicted(m->coefficients, in) / unit;
-        float most = (float)t->largest;
-        guess = !(guess > 0) ? 0 : guess > most ? most : guess;
-        w->predictions[0] = (int32_t)(guess * (float)one + 0.5f);
-        w->predictions[1] = smooth(w, at) << w->fraction;
-        int32_t p = limit((w->predictions[0] + one / 2) >> w->fraction, 0, t->largest);
-        set_contexts(w, at, e, x + PHOTO_EDGE, p);
-        int32_t v = code_sample(w, p, *at);
-        *at = (uint16_t)v;
-        e[0] = (int16_t)limit(v - p, -32768, 32767);
-        static const uint8_t from[EXPERTS] = {0, 0, 1, 1};
-        for (int i = 0; i < EXPERTS; i++) {
-            int32_t wrong = abs((v << w->fraction) - w->predictions[from[i]]);
-            *w->mean_of[i] += (min32(wrong, 1 << 20) * 708 - *w->mean_of[i]) / 32; /* 708 = 1024 * 1/1.386 minus... */
-        }
-        for (int k = 0; k < PREDICTIONS; k++)
-            m->errors[k][x + PHOTO_EDGE] = abs((v << w->fraction) - w->predictions[k]);
-        in[INPUTS - 1] = unit * (float)(v - base[0]);
-        accumulate(m->row + (size_t)block * SUMS, in, 1.0f);
+    for (int32_t x = 0; x < w->t.width; x++, at++, e++) {
+        predict(w, at, x);
+        int32_t p = limit((w->prediction[BLEND] + (1 << w->fraction >> 1)) >> w->fraction, 0, w->t.largest);
+        choose_contexts(w, at, e, x + PHOTO_EDGE, p);
+        int32_t value = code_value(w, p, *at);
+        *at = (uint16_t)value;
+        *e = (int16_t)limit(value - p, -32767, 32767);
+        learn(w, x, value);
+        learn_fits(w, at, x);
     }
     for (int i = 0; i < PHOTO_EDGE; i++) at[i] = at[-1];
-    for (size_t i = 0; i < (size_t)blocks * SUMS; i++) m->above[i] = 0.85f * m->above[i] + m->row[i];
-    memset(m->row, 0, (size_t)blocks * SUMS * sizeof(float));
-    for (int k = 0; k < PREDICTIONS; k++) memcpy(m->errors[k] + width, m->errors[k], (size_t)width * sizeof(int32_t));
+    for (int k = 0; k < FITS; k++) linear_end_row(&w->fit[k], (w->t.width + BLOCK - 1) / BLOCK);
+    for (int k = 0; k < PREDICTIONS; k++) memcpy(w->errors[k] + width, w->errors[k], width * sizeof(int32_t));
 }
 
-static void release(work *w) {
-    plane_model *m = &w->m;
-    memory_free(m->above), memory_free(m->row), memory_free(m->left), memory_free(m->matrix);
-    for (int k = 0; k < PREDICTIONS; k++) memory_free(m->errors[k]);
-    for (int i = 0; i < SLOTS; i++) memory_free(m->slots[i]);
-    for (int k = 0; k < 2; k++) memory_free(m->weights[k]);
-    memset(m, 0, sizeof *m);
+static void choose_taps(linear *l, const photo_tile *t, int earlier, int k) {
+    ptrdiff_t s = (ptrdiff_t)t->stride;
+    l->down = fits[k].down, l->left = fits[k].left;
+    memcpy(l->side, fits[k].side, sizeof l->side);
+    for (int i = 0; i < fits[k].own[earlier]; i++, l->taps++) l->offset[l->taps] = own_taps[i].y * s + own_taps[i].x;
+    for (int b = 1; b <= earlier; b++)
+        for (int i = 0; i < fits[k].other; i++, l->taps++) {
+            l->offset[l->taps] = other_taps[i].y * s + other_taps[i].x - b * (ptrdiff_t)t->plane_size;
+            l->plane_of[l->taps] = (uint8_t)b;
+        }
+    l->used = row_at(l->taps) + (l->taps < HALF ? 0 : HALF);
 }
 
-static bool start(work *w) {
-    plane_model *m = &w->m;
+static void end_plane(work *w) {
+    for (int k = 0; w->fit && k < FITS; k++) memory_free(w->fit[k].above), memory_free(w->fit[k].row);
+    for (int k = 0; k < PREDICTIONS; k++) memory_free(w->errors[k]);
+    if (w->mixer) mixer_free(w->mixer);
+    memory_free(w->fit);
+    memory_free(w->mixer);
+}
+
+/* False: out of memory; end_plane either way. */
+static bool start_plane(work *w) {
     const photo_tile *t = &w->t;
-    size_t blocks = (size_t)(t->width + BLOCK - 1) / BLOCK;
+    size_t blocks = (size_t)(t->width + BLOCK - 1) / BLOCK, width = (size_t)t->width + 2 * PHOTO_EDGE;
     bool ok = true;
-    memset(m, 0, sizeof *m);
-    ok &= (m->above = memory_zero(blocks, SUMS * sizeof(float))) != NULL;
-    ok &= (m->row = memory_zero(blocks, SUMS * sizeof(float))) != NULL;
-    ok &= (m->left = memory_zero(SUMS, sizeof(float))) != NULL;
-    ok &= (m->matrix = memory_zero(SUMS, sizeof(float))) != NULL;
-    for (int k = 0; k < PREDICTIONS; k++)
-        ok &= (m->errors[k] = memory_zero(2 * ((size_t)t->width + 2 * PHOTO_EDGE), sizeof(int32_t))) != NULL;
-    for (int i = 0; i < SLOTS; i++) {
-        ok &= (m->slots[i] = memory_alloc((size_t)contexts[i] * NODES * sizeof(slot))) != NULL;
-        if (m->slots[i])
-            for (size_t k = 0; k < (size_t)contexts[i] * NODES; k++) m->slots[i][k] = (slot){32768, 0};
-    }
-    for (int k = 0; k < 2; k++) {
-        ok &= (m->weights[k] = memory_alloc(16 * NODES * MIXED * sizeof(int32_t))) != NULL;
-        for (size_t i = 0; m->weights[k] && i < (size_t)16 * NODES * MIXED; i++)
-            m->weights[k][i] = i % MIXED < EXPERTS ? 65536 / EXPERTS : i % MIXED < EXPERTS + SLOTS ? 6000 : 0;
+    w->earlier = min32(w->plane, 2);
+    w->fit = memory_zero(FITS, sizeof *w->fit);
+    w->mixer = memory_zero(1, sizeof *w->mixer);
+    for (int k = 0; k < PREDICTIONS; k++) ok &= (w->errors[k] = memory_zero(2 * width, sizeof(int32_t))) != NULL;
+    for (int k = 0; w->fit && k < FITS; k++) {
+        linear *l = &w->fit[k];
+        ok &= (l->above = memory_zero(blocks, SUMS * sizeof(float))) != NULL;
+        ok &= (l->row = memory_zero(blocks, SUMS * sizeof(float))) != NULL;
+        choose_taps(l, t, w->earlier, k);
     }
     for (int e = 0; e < EXPERTS; e++)
-        for (int i = 0; i < ENERGIES * 32; i++) m->mean[e][i] = (2 << w->fraction) << 9;
-    int own = w->plane ? w->plane > 1 ? 10 : 14 : OWN;
-    for (int i = 0; i < own; i++, m->taps++) m->offset[m->taps] = own_taps[i].y * (ptrdiff_t)t->stride + own_taps[i].x;
-    for (int k = 1; k <= w->plane && k <= 2; k++)
-        for (int i = 0; i < OTHER; i++, m->taps++) {
-            m->offset[m->taps] =
-                other_taps[i].y * (ptrdiff_t)t->stride + other_taps[i].x - k * (ptrdiff_t)t->plane_size;
-            m->plane_of[m->taps] = (uint8_t)k;
-        }
-    return ok;
+        for (int i = 0; i < MEANS; i++) w->means[e][i] = (2 << w->fraction) << 9;
+    return ok && w->fit && w->mixer && mixer_start(w->mixer, w->tables, contexts);
 }
 
 static bool code_planes(work *w) {
-    photo_tile *t = &w->t;
+    const photo_tile *t = &w->t;
     w->residuals = memory_zero(t->plane_size * (size_t)t->channels, sizeof(int16_t));
     bool ok = w->residuals != NULL;
     for (w->plane = 0; ok && w->plane < t->channels; w->plane++) {
-        uint16_t *p = t->planes + (size_t)w->plane * t->plane_size;
-        ok = start(w);
-        for (size_t i = 0; i < PHOTO_EDGE * t->stride; i++) p[i] = (uint16_t)((t->largest + 1) / 2);
+        uint16_t *plane = t->planes + (size_t)w->plane * t->plane_size;
+        uint16_t *bottom = plane + ((size_t)t->rows + PHOTO_EDGE) * t->stride;
+        for (size_t i = 0; i < PHOTO_EDGE * t->stride; i++) plane[i] = (uint16_t)((t->largest + 1) / 2);
+        ok = start_plane(w);
         for (int32_t y = 0; ok && y < t->rows; y++) code_row(w, y);
-        memcpy(p + (size_t)(t->rows + PHOTO_EDGE) * t->stride, p + (size_t)(t->rows + PHOTO_EDGE - 1) * t->stride,
-               t->stride * 2);
-        release(w);
+        memcpy(bottom, bottom - t->stride, t->stride * sizeof *bottom);
+        end_plane(w);
     }
     memory_free(w->residuals);
     return ok;
 }
 
-static bool encode(const photo_tables *tables, const photo_tile *tile, pith_bytes *out) {
+static work *new_work(const photo_tables *tables, const photo_tile *tile) {
     work *w = memory_zero(1, sizeof *w);
-    if (!w) return false;
+    if (!w) return NULL;
     w->tables = tables, w->t = *tile;
     w->fraction = tile->largest > 255 ? 2 : 6;
-    binary_encode_open(&w->out);
-    bool ok = code_planes(w) && binary_encode_close(&w->out);
-    if (ok) *out = (pith_bytes){w->out.bytes, w->out.size};
-    else memory_free(w->out.bytes);
+    w->coarse = tile->largest > 255 ? 4 : 0;
+    return w;
+}
+
+static bool encode(const photo_tables *tables, const photo_tile *tile, pith_bytes *out) {
+    work *w = new_work(tables, tile);
+    if (!w) return false;
+    binary_encoder *e = &w->coder.out;
+    binary_encode_open(e);
+    bool ok = code_planes(w) && binary_encode_close(e);
+    if (ok) *out = (pith_bytes){e->bytes, e->size};
+    else memory_free(e->bytes);
     memory_free(w);
     return ok;
 }
 
 static pith_status decode(const photo_tables *tables, pith_bytes in, photo_tile *tile) {
-    work *w = memory_zero(1, sizeof *w);
+    work *w = new_work(tables, tile);
     if (!w) return PITH_NO_MEMORY;
-    w->tables = tables, w->t = *tile, w->decoding = true;
-    w->fraction = tile->largest > 255 ? 2 : 6;
-    binary_decode_open(&w->in, in);
+    w->coder.decoding = true;
+    binary_decode_open(&w->coder.in, in);
     pith_status s = code_planes(w) ? PITH_OK : PITH_NO_MEMORY;
-    if (s == PITH_OK && binary_decode_close(&w->in) != in.size) s = PITH_CORRUPT;
+    if (s == PITH_OK && binary_decode_close(&w->coder.in) != in.size) s = PITH_CORRUPT;
     memory_free(w);
     return s;
 }
