@@ -222,9 +222,9 @@ const verb verb_papers = {
     .example = "PITH_DATA=~/pith-data pith papers run 3",
     .details =
         "run calls the commands in papers/NN-name/recipe.json, each in a process of its own, and writes result.json there when all are\n"
-        "done: every number measured, with commit, machine, seeds and hashes. A run that was stopped goes on from the last finished\n"
-        "command; --force starts anew. --smoke takes seconds and leaves the paper's result alone. Programs that a comparison needs and\n"
-        "that are not installed are passed over, and named.\n"
+        "done: every number measured, with commit, machine, seeds and hashes. A run that was stopped goes on, and what nothing has changed\n"
+        "for is not measured again; --force measures everything anew. --smoke takes seconds and leaves the paper's result alone. Programs\n"
+        "that a comparison needs and that are not installed are passed over, and named.\n"
         "table prints result.json as Markdown. docs/new-paper.md tells how to write a recipe.",
     .min_operands = 1,
     .max_operands = 2,

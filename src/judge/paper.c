@@ -147,7 +147,7 @@ static pith_status read_arm(const reader *at, const json_t *o, void *out) {
     return s;
 }
 
-static const paper_made *made_by_name(const paper *p, const char *name) {
+const paper_made *paper_made_by_name(const paper *p, const char *name) {
     for (size_t i = 0; i < p->made_count; i++)
         if (strcmp(p->made[i].name, name) == 0) return &p->made[i];
     return NULL;
@@ -156,7 +156,7 @@ static const paper_made *made_by_name(const paper *p, const char *name) {
 static pith_status check_uses(const paper *p, const reader *r) {
     for (size_t i = 0; i < p->arm_count; i++)
         for (size_t k = 0; k < json_array_size(p->arms[i].uses); k++)
-            if (!made_by_name(p, json_string_value(json_array_get(p->arms[i].uses, k))))
+            if (!paper_made_by_name(p, json_string_value(json_array_get(p->arms[i].uses, k))))
                 return wrong(r, p->arms[i].name, "to use what \"made\" makes");
     return PITH_OK;
 }

@@ -69,6 +69,7 @@ pith_status paper_parse(paper **out, pith_bytes recipe, const char *folder, pith
 void paper_close(paper *p); /* safe on NULL */
 
 const paper_arm *paper_arm_by_name(const paper *p, const char *name); /* NULL: none */
+const paper_made *paper_made_by_name(const paper *p, const char *name);
 
 /* The folder papers/ to look in: `given`, or papers/ here, or that of the source tree this command was built in. */
 pith_status paper_folder(const char *given, char *path, size_t size, pith_error *err);

@@ -174,7 +174,7 @@ static pith_status set_settings(runner *r, pith_error *err) {
     return s;
 }
 
-/* The document without rows: all that must agree for a run to go on. */
+/* The document without rows. */
 static pith_status new_result(runner *r, pith_error *err) {
     char recipe[17], scratch[PATH], now[32];
     json_t *inputs = NULL, *source = NULL, *command = NULL;
@@ -197,37 +197,39 @@ static pith_status new_result(runner *r, pith_error *err) {
     return s;
 }
 
-/* Of a finished result, what makes it unfinished again: arms that were left out and are not now. */
-static void reopen(const runner *r, json_t *result) {
-    json_t *rows = json_object_get(result, "rows");
-    size_t before = json_array_size(rows);
-    for (size_t i = before; i-- > 0;) {
-        const json_t *row = json_array_get(rows, i);
-        const char *arm = json_get_text(row, "arm", "");
-        if (strcmp(json_get_text(row, "skipped", ""), left_out) == 0 &&
-            !is_among(r->options->skipped, r->options->skipped_count, arm))
-            json_array_remove(rows, i);
-    }
-    if (json_array_size(rows) == before) return;
-    json_object_del(result, "finished");
-    json_object_del(result, "claims");
+/* Is a row of an earlier run still what this run would measure? One with repetitions to come needs its folder. */
+static bool is_current(runner *r, const json_t *row) {
+    char key[17];
+    run_place p;
+    const paper_arm *a = paper_arm_by_name(r->paper, json_get_text(row, "arm", ""));
+    int seed = (int)json_get_int(row, "seed", -1);
+    if (!a || seed < 0 || seed >= seeds(r, a) || run_row_key(r, a, seed, key, NULL) != PITH_OK) return false;
+    run_find_place(r, a, seed, &p);
+    bool whole = true;
+    for (size_t i = 0; i < a->step_count; i++) whole = whole && times_run(row, &a->steps[i]) >= rounds(r, &a->steps[i]);
+    return strcmp(json_get_text(row, "key", ""), key) == 0 && (whole || access(p.out, X_OK) == 0);
 }
 
-/* Takes over the rows of an earlier run that agrees in everything. */
-static void go_on(runner *r) {
-    static const char *const same[] = {"paper", "smoke", "threads", "recipe", "source", "command", "machine", "inputs"};
+/* Takes over what is still true of an earlier run. */
+static pith_status go_on(runner *r, pith_error *err) {
     json_t *old = r->options->fresh ? NULL : json_load_file(r->kept, JSON_REJECT_DUPLICATES, NULL);
-    bool agree = json_is_array(json_object_get(old, "rows")) && json_is_array(json_object_get(old, "made"));
-    for (size_t i = 0; i < sizeof same / sizeof *same && agree; i++)
-        agree = json_equal(json_object_get(old, same[i]), json_object_get(r->result, same[i]));
-    if (agree) reopen(r, old);
-    if (!agree || json_object_get(old, "finished")) {
-        json_decref(old);
-        return;
+    json_t *rows = json_object_get(r->result, "rows"), *made = json_object_get(r->result, "made");
+    pith_status s = PITH_OK;
+    for (size_t i = 0; i < json_array_size(json_object_get(old, "rows")) && !s; i++) {
+        json_t *row = json_array_get(json_object_get(old, "rows"), i);
+        if (is_current(r, row) && json_array_append(rows, row) != 0) s = no_memory(err);
     }
-    log_info("%s: going on where an earlier run stopped", r->paper->name);
-    json_decref(r->result);
-    r->result = old;
+    for (size_t i = 0; i < json_array_size(json_object_get(old, "made")) && !s; i++) {
+        json_t *row = json_array_get(json_object_get(old, "made"), i);
+        bool known = paper_made_by_name(r->paper, json_get_text(row, "name", "")) != NULL;
+        if (known && json_array_append(made, row) != 0) s = no_memory(err);
+    }
+    if (json_array_size(rows)) {
+        log_info("%s: going on, %zu rows are measured already", r->paper->name, json_array_size(rows));
+        json_object_set(r->result, "started", json_object_get(old, "started"));
+    }
+    json_decref(old);
+    return s;
 }
 
 static pith_status start(runner *r, pith_error *err) {
@@ -238,7 +240,7 @@ static pith_status start(runner *r, pith_error *err) {
     s = environment_start(&r->variables, r->options->command, err);
     if (!s) s = set_settings(r, err);
     if (!s) s = new_result(r, err);
-    if (!s) go_on(r);
+    if (!s) s = go_on(r, err);
     return s;
 }
 

@@ -3,8 +3,9 @@
  * Commands run one after the other, each in a process and environment of its own (process.h), in an empty folder of
  * its arm and seed. First every arm runs whole, then timed steps are repeated, alternating over the arms, so that a
  * machine's mood meets all of them. After each arm and each repetition the rows are written to WORK/result.json whole
- * or not at all; a run that was stopped goes on from there, as long as recipe, inputs, command, source and machine are
- * the same, and one that left arms out may be made complete. */
+ * or not at all. A row is taken over by later runs as long as its commands, all they name, the machine and, where they
+ * call pith, this pith are the same (run_key.c), so a run that was stopped goes on, and only what a change touches is
+ * measured again. */
 #ifndef JUDGE_PAPER_RUN_H
 #define JUDGE_PAPER_RUN_H
 
@@ -21,7 +22,7 @@ typedef struct paper_run_options {
     const char *const *made; /* "NAME=FOLDER": taken as made from there */
     size_t made_count;
     bool smoke;     /* small settings, drawn pictures, one seed, no repetitions; the paper's own result is untouched */
-    bool fresh;     /* forget what an earlier run kept, but for what was made */
+    bool fresh;     /* measure everything anew; what was made stays */
     double seconds; /* start nothing more after so long; 0: no limit */
 } paper_run_options;
 

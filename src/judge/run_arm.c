@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PATH = 4096 + 512 };
 
@@ -130,10 +129,13 @@ static pith_status run_step(runner *r, const run_place *p, const paper_step *ste
 
 /* Every step once, in an empty folder. */
 pith_status run_arm_first(runner *r, const run_place *p, json_t **out, pith_error *err) {
+    char key[17];
+    pith_status s = run_row_key(r, p->arm, p->seed, key, err);
+    if (s) return s;
     json_t *steps = json_object();
-    json_t *row = json_pack("{s:s, s:i, s:o}", "arm", p->arm->name, "seed", p->seed, "steps", steps);
+    json_t *row = json_pack("{s:s, s:i, s:s, s:o}", "arm", p->arm->name, "seed", p->seed, "key", key, "steps", steps);
     if (!row) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
-    pith_status s = enter(r, p, err);
+    s = enter(r, p, err);
     if (!s) s = folder_remove(p->folder, err);
     if (!s) s = folder_make(p->out, err);
     for (size_t i = 0; i < p->arm->step_count && !s; i++) {
@@ -148,7 +150,5 @@ pith_status run_arm_first(runner *r, const run_place *p, json_t **out, pith_erro
 
 pith_status run_arm_again(runner *r, const run_place *p, const paper_step *step, json_t *row, pith_error *err) {
     pith_status s = enter(r, p, err);
-    if (!s && access(p->out, X_OK) != 0)
-        s = pith_fail(err, PITH_NOT_FOUND, p->out, -1, "expected what the arm left there; --force starts anew");
     return s ? s : run_step(r, p, step, json_object_get(json_object_get(row, "steps"), step->name), err);
 }

@@ -13,7 +13,6 @@
 #include "judge/stamp.h"
 #include "picture/drawn.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -79,49 +78,6 @@ pith_status run_inputs(runner *r, json_t **out, pith_error *err) {
 }
 
 /* ---- what is made ---- */
-
-static const paper_made *by_name(const paper *p, const char *name) {
-    const paper_made *m = p->made;
-    while (strcmp(m->name, name) != 0) m++; /* paper_open has seen that it is there */
-    return m;
-}
-
-/* Does a command say $name or ${name}? */
-static bool mentions(const char *run, const char *name) {
-    size_t n = strlen(name);
-    for (const char *p = strchr(run, '$'); p; p = strchr(p + 1, '$')) {
-        const char *word = p + 1 + (p[1] == '{');
-        if (strncmp(word, name, n) == 0 && !isalnum((unsigned char)word[n]) && word[n] != '_') return true;
-    }
-    return false;
-}
-
-static void hash_named(hash_state *h, const char *run, const char *name, const char *value) {
-    if (!mentions(run, name)) return;
-    hash_update(h, name, strlen(name) + 1);
-    hash_update(h, value, strlen(value) + 1);
-}
-
-/* What the made thing depends on: the command, and what the settings, inputs and seed it names are. Not the commit, or
- * every change of a comment would cost hours; result.json tells the commit that made it. */
-static pith_status made_key(const runner *r, const paper_made *m, char key[17], pith_error *err) {
-    const json_t *inputs = json_object_get(r->result, "inputs");
-    hash_state *h = hash_new();
-    if (!h) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
-    hash_update(h, m->run, strlen(m->run) + 1);
-    for (size_t i = 0; i < r->paper->input_count; i++) {
-        const char *name = r->paper->inputs[i].name;
-        hash_named(h, m->run, name, json_get_text(json_object_get(inputs, name), "hash", ""));
-    }
-    for (size_t i = 0; i < r->paper->setting_count; i++) {
-        const char *name = r->paper->settings[i].name;
-        hash_named(h, m->run, name, environment_get(&r->variables, name));
-    }
-    hash_named(h, m->run, "seed", environment_get(&r->variables, "seed"));
-    snprintf(key, 17, "%016llx", (unsigned long long)hash_digest(h));
-    hash_free(h);
-    return PITH_OK;
-}
 
 static const char *taken_from(const paper_run_options *o, const char *name) {
     size_t n = strlen(name);
@@ -190,11 +146,11 @@ static pith_status enter(runner *r, const paper_made *m, int seed, const char *f
 }
 
 pith_status run_made(runner *r, const char *name, int seed, pith_error *err) {
-    const paper_made *m = by_name(r->paper, name);
+    const paper_made *m = paper_made_by_name(r->paper, name);
     const char *from = taken_from(r->options, name);
     char folder[PATH], key[17];
     pith_status s = run_set_number(r, "seed", seed, err);
-    if (!s) s = made_key(r, m, key, err);
+    if (!s) s = run_made_key(r, m, key, err);
     if (s) return s;
     if (from) snprintf(folder, sizeof folder, "%s", from);
     else snprintf(folder, sizeof folder, "%s/made/%.64s-%s", r->work, name, key);

@@ -31,6 +31,15 @@ pith_status run_inputs(runner *r, json_t **out, pith_error *err);
 /* Sees that `name` is made for this seed, sets its variable, and enters it in the result's "made". */
 pith_status run_made(runner *r, const char *name, int seed, pith_error *err);
 
+/* ---- run_key.c ---- */
+
+/* What a made thing depends on: its command, and what the settings, inputs and seed it names are. Not the command's
+ * version, or every change of a comment would cost hours; result.json tells the commit that made it. */
+pith_status run_made_key(const runner *r, const paper_made *m, char key[17], pith_error *err);
+/* What a row depends on: its commands and what they name, what was made for it, the machine and threads, and, where its
+ * commands call pith, this pith. */
+pith_status run_row_key(runner *r, const paper_arm *a, int seed, char key[17], pith_error *err);
+
 /* ---- run_arm.c ---- */
 
 void run_find_place(const runner *r, const paper_arm *arm, int seed, run_place *p);
