@@ -170,8 +170,8 @@ static void a_run_on_a_folder_resumes_with_the_same_bits(void **state) {
     assert_int_equal(workshop_train(w, NULL, NULL, &resuming, "cut", &out, NULL), PITH_OK);
     assert_int_equal(out.resumed_step, 4);
     size_t size[2];
-    char *a = workshop_read(w, "whole/model.safetensors", &size[0]),
-         *b = workshop_read(w, "cut/model.safetensors", &size[1]);
+    char *a = workshop_read(workshop_path(w, "whole/model.safetensors"), &size[0]),
+         *b = workshop_read(workshop_path(w, "cut/model.safetensors"), &size[1]);
     assert_int_equal(size[0], size[1]);
     assert_memory_equal(a, b, size[0]);
     free(a);

@@ -108,6 +108,20 @@ static void text_recipes_too(void **state) {
     expect(w, NULL, "line 3: data.files: expected a list, found a string");
 }
 
+/* docs/training.md holds the table that `pith train --keys` prints. */
+static void the_guide_lists_every_key(void **state) {
+    workshop *w = *state;
+    size_t size;
+    char keys[512];
+    snprintf(keys, sizeof keys, "%s train --keys > %s/keys.md", PITH_COMMAND, w->folder);
+    assert_int_equal(system(keys), 0);
+    char *printed = workshop_read(workshop_path(w, "keys.md"), &size),
+         *text = workshop_read(PITH_SOURCE_DIR "/docs/training.md", &size);
+    if (!strstr(text, printed)) fail_msg("docs/training.md: the table of keys is not that of pith train --keys");
+    free(printed);
+    free(text);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, workshop_open, workshop_close)
     const struct CMUnitTest tests[] = {
@@ -116,6 +130,7 @@ int main(void) {
         TEST(shapes_that_do_not_fit_name_their_line),
         TEST(missing_and_changed_data_name_their_line),
         TEST(text_recipes_too),
+        TEST(the_guide_lists_every_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,9 +16,9 @@ static void expect_same_model(workshop *w, const char *a, const char *b) {
     char name[128];
     size_t size[2];
     snprintf(name, sizeof name, "%s/model.safetensors", a);
-    char *first = workshop_read(w, name, &size[0]);
+    char *first = workshop_read(workshop_path(w, name), &size[0]);
     snprintf(name, sizeof name, "%s/model.safetensors", b);
-    char *second = workshop_read(w, name, &size[1]);
+    char *second = workshop_read(workshop_path(w, name), &size[1]);
     assert_int_equal(size[0], size[1]);
     assert_memory_equal(first, second, size[0]);
     free(first);
@@ -46,7 +46,8 @@ static void an_interrupted_run_ends_with_the_same_bits(void **state) {
     assert_int_equal(out.resumed_step, 8);
     expect_same_model(w, "whole", "cut");
     size_t size[2];
-    char *a = workshop_read(w, "whole/curve.tsv", &size[0]), *b = workshop_read(w, "cut/curve.tsv", &size[1]);
+    char *a = workshop_read(workshop_path(w, "whole/curve.tsv"), &size[0]),
+         *b = workshop_read(workshop_path(w, "cut/curve.tsv"), &size[1]);
     assert_string_equal(a, b);
     free(a);
     free(b);
@@ -127,7 +128,7 @@ static void a_loss_that_is_no_number_stops_the_run(void **state) {
     assert_int_equal(workshop_train(w, NULL, NULL, &afresh, "wild", &out, &err), PITH_NOT_FINITE);
     assert_non_null(strstr(err.text, "--trap-nan"));
     size_t size;
-    free(workshop_read(w, "wild/checkpoint.pith", &size));
+    free(workshop_read(workshop_path(w, "wild/checkpoint.pith"), &size));
     /* what was kept is finite: going on gets to the same place, where the trap names the operation */
     const train_options trap = {.resume = true, .trap_nan = true};
     assert_int_equal(workshop_train(w, NULL, NULL, &trap, "wild", &out, &named), PITH_NOT_FINITE);

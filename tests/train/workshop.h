@@ -35,9 +35,9 @@ static inline void workshop_write(workshop *w, const char *name, const void *dat
 }
 
 /* A whole file; freed by the caller. */
-static inline char *workshop_read(workshop *w, const char *name, size_t *size) {
-    FILE *f = fopen(workshop_path(w, name), "rb");
-    if (!f) fail_msg("%s is missing", w->path);
+static inline char *workshop_read(const char *path, size_t *size) {
+    FILE *f = fopen(path, "rb");
+    if (!f) fail_msg("%s is missing", path);
     fseek(f, 0, SEEK_END);
     *size = (size_t)ftell(f);
     rewind(f);
