@@ -2,12 +2,14 @@
  *
  * A chunk: bytes of the tables' stream (u32), bytes of the words (u32), the tables (for each context a flag and, where
  * set, a table), the lanes' states, the words, then the raw bits: of each difference what its level leaves open, and
- * its sign. Levels: 0 to 3 as they are, then two bits below the leading one. */
+ * its sign. Levels are those of classes.h. */
 #include "code/delta_way.h"
 
 #include "base/isa.h"
 #include "base/parallel.h"
+#include "code/bits.h"
 #include "code/bulk_kernels.h"
+#include "code/classes.h"
 #include "code/rans.h"
 #include "code/table.h"
 
@@ -55,18 +57,8 @@ static void contexts(const uint8_t *base, size_t n, format f, uint8_t *context) 
     }
 }
 
-static int level_of(uint32_t size) {
-    if (size < 4) return (int)size;
-    int length = 31 - __builtin_clz(size);
-    return 4 * (length - 1) + (int)(size >> (length - 2) & 3);
-}
-
 /* Bits a level leaves open, sign included. */
-static int open_bits(int level) { return level == 0 ? 0 : level < 4 ? 1 : level / 4 - 1 + 1; }
-
-static uint32_t size_of(int level, uint32_t rest) {
-    return level < 4 ? (uint32_t)level : ((4u | (uint32_t)(level & 3)) << (level / 4 - 1)) | rest;
-}
+static int open_bits(int level) { return level == 0 ? 0 : class_bits(level) + 1; }
 
 typedef struct work { /* of one chunk */
     uint8_t *symbol, *context;
@@ -95,7 +87,7 @@ static void differences(work *w, const uint8_t *in, const uint8_t *base, size_t 
         uint32_t b = ordered(load(base + i * (size_t)f.width, f.width), f);
         w->minus[i] = a < b;
         w->size[i] = a < b ? b - a : a - b;
-        w->symbol[i] = (uint8_t)level_of(w->size[i]);
+        w->symbol[i] = (uint8_t)class_of(w->size[i]);
     }
     contexts(base, n, f, w->context);
 }
@@ -125,17 +117,12 @@ static bool make_tables(work *w, size_t n, binary_encoder *e) {
 }
 
 static uint8_t *put_open(uint8_t *out, const work *w, size_t n) {
-    uint64_t word = 0;
-    int fill = 0;
+    bit_writer b = {.p = out};
     for (size_t i = 0; i < n; i++) {
         int bits = open_bits(w->symbol[i]);
-        if (!bits) continue;
-        uint64_t v = (uint64_t)(w->size[i] & ((1u << (bits - 1)) - 1)) << 1 | w->minus[i];
-        word |= v << fill;
-        for (fill += bits; fill >= 8; fill -= 8, word >>= 8) *out++ = (uint8_t)word;
+        if (bits) bits_put(&b, (uint64_t)(w->size[i] & ((1u << (bits - 1)) - 1)) << 1 | w->minus[i], bits);
     }
-    if (fill) *out++ = (uint8_t)word;
-    return out;
+    return bits_end(&b);
 }
 
 static pith_status encode_chunk(const uint8_t *in, const uint8_t *base, size_t n, format f, pith_bytes *out,
@@ -176,7 +163,7 @@ static bool read_tables(pith_bytes in, work *w, pith_table *t) {
         t[k] = unused;
         if (!binary_get_at(&d, 32768)) continue;
         if (!table_read(&d, &t[k], BITS, hint)) return false;
-        for (int s = 124; s < 256; s++)
+        for (int s = CLASSES; s < 256; s++)
             if (t[k].width[s]) return false; /* no such level */
         hint = &t[k];
     }
@@ -185,25 +172,14 @@ static bool read_tables(pith_bytes in, work *w, pith_table *t) {
 
 /* False where the open bits are fewer or more than the levels ask for. */
 static bool get_words(const work *w, pith_bytes open, const uint8_t *base, size_t n, format f, uint8_t *out) {
-    size_t at = 0, bits_total = 0;
-    uint64_t word = 0;
-    int fill = 0;
+    bit_reader r = {.p = open.data, .end = open.data + open.size};
     for (size_t i = 0; i < n; i++) {
         int level = w->symbol[i], bits = open_bits(level);
-        bits_total += (size_t)bits;
-        while (fill < bits) {
-            word |= (uint64_t)(at < open.size ? open.data[at] : 0) << fill;
-            at++;
-            fill += 8;
-        }
-        uint32_t v = (uint32_t)(word & ((1ull << bits) - 1));
-        word >>= bits;
-        fill -= bits;
-        uint32_t size = size_of(level, v >> 1), b = ordered(load(base + i * (size_t)f.width, f.width), f);
-        uint32_t r = unordered((bits && (v & 1) ? b - size : b + size) & all_bits(f), f);
-        memcpy(out + i * (size_t)f.width, &r, f.width == 4 ? 4 : 2);
+        uint32_t v = bits ? (uint32_t)bits_get(&r, bits) : 0, b = ordered(load(base + i * (size_t)f.width, f.width), f);
+        uint32_t size = class_value(level, v >> 1), word = unordered((v & 1 ? b - size : b + size) & all_bits(f), f);
+        memcpy(out + i * (size_t)f.width, &word, f.width == 4 ? 4 : 2);
     }
-    return (bits_total + 7) / 8 == open.size;
+    return bits_used_up(&r, open.size);
 }
 
 static pith_status decode_chunk(pith_bytes in, const uint8_t *base, size_t n, format f, uint8_t *out, pith_error *err) {

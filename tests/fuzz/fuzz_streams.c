@@ -5,11 +5,15 @@
 #include "base/parallel.h"
 #include "code/bulk.h"
 #include "code/code.h"
+#include "code/delta_way.h"
+#include "code/distribution.h"
+#include "code/factorized.h"
+#include "code/items.h"
 #include "code/planes.h"
 #include "code/tensor_ways.h"
 #include "tensor/types.h"
 
-enum { BULK, PLANES, TENSORS, CODER, KINDS, ROOM = 70000 };
+enum { BULK, PLANES, TENSORS, CODER, INDEX, PRIOR, MIXTURE, DELTA, KINDS, ROOM = 70000, CHANNELS = 3 };
 
 static const int64_t matrix[] = {24, 40}, kernel[] = {6, 5, 3, 3}, row[] = {600};
 
@@ -34,11 +38,14 @@ static size_t make_items(tensor_item *item, uint8_t *memory, uint8_t *base) {
     return count;
 }
 
+/* Memory that the address sanitizer watches, of bytes with some order. */
 static uint8_t *block(void) {
+    static uint8_t bytes[ROOM];
     uint8_t *p = memory_alloc(ROOM);
     if (!p) exit(1);
-    for (size_t i = 0; i < ROOM; i++) p[i] = (uint8_t)((i * 37 + i / 100) % 23 + (i % 4 == 3 ? 50 : 0));
-    return p;
+    for (size_t i = 0; i < ROOM && !bytes[ROOM - 1]; i++)
+        bytes[i] = (uint8_t)((i * 37 + i / 100) % 23 + (i % 4 == 3 ? 50 : 0));
+    return memcpy(p, bytes, ROOM);
 }
 
 static void decode_symbols(pith_bytes in, int coder, int lanes) {
@@ -51,6 +58,45 @@ static void decode_symbols(pith_bytes in, int coder, int lanes) {
         pith_decode_take(d, (pith_mass){start, width}, bits);
         if (i % 7 == 0) pith_decode_raw(d, 20);
         if (i % 500 == 499 && pith_decoder_mark(d, NULL) != PITH_OK) break;
+    }
+    pith_decoder_close(d, NULL);
+}
+
+static void read_index(pith_bytes in) {
+    items_index x;
+    if (items_read(&x, in, ROOM, NULL) != PITH_OK) return;
+    for (size_t i = 0; i < x.count; i++)
+        if (x.mark[i] > 8 * ROOM) abort();
+    items_free(&x);
+}
+
+/* Tables, then values of the channels by turns from what follows them. */
+static void read_prior(pith_bytes in) {
+    factorized f = {0};
+    binary_decoder side;
+    pith_decoder *d;
+    binary_decode_open(&side, in);
+    if (factorized_read(&f, CHANNELS, &side) &&
+        pith_decoder_open(&d, PITH_CODER_RANGE, 1, (pith_bytes){in.data + in.size / 2, in.size - in.size / 2}, NULL) ==
+            PITH_OK) {
+        for (int i = 0; i < 1000; i++) factorized_decode(&f, i % CHANNELS, d);
+        pith_decoder_close(d, NULL);
+    }
+    factorized_free(&f);
+}
+
+static void read_mixture(pith_bytes in, uint8_t kind) {
+    distribution x = {.parts = 2, .bits = 16, .low = -100, .high = 50 + kind};
+    x.part[0] = (distribution_part){DISTRIBUTION_NORMAL, 1, 5 * kind, 1u + 100u * kind};
+    x.part[1] = (distribution_part){kind % DISTRIBUTION_FAMILIES, 3, -kind, 700};
+    pith_model m = distribution_model(&x);
+    pith_decoder *d;
+    if (pith_decoder_open(&d, PITH_CODER_RANS64, 1, in, NULL) != PITH_OK) return;
+    for (int i = 0; i < 1000; i++) {
+        pith_mass mass;
+        uint32_t point = pith_decode_point(d, m.bits);
+        if (m.find(&x, point, &mass) > (uint32_t)(x.high - x.low) || point - mass.start >= mass.width) abort();
+        pith_decode_take(d, mass, m.bits);
     }
     pith_decoder_close(d, NULL);
 }
@@ -76,6 +122,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         tensor_ways_list(in, item, count, ways, sizes, NULL);
         break;
     }
+    case INDEX: read_index(in); break;
+    case PRIOR: read_prior(in); break;
+    case MIXTURE: read_mixture(in, data[1]); break;
+    case DELTA: {
+        bool wide = data[1] & 1;
+        delta_decode(in, base, wide ? 4 : 2, wide ? 23 : 7, (pith_bytes){memory, 3840}, NULL);
+        break;
+    }
     default: decode_symbols(in, data[1] % 3, data[1] % 3 ? data[2] % 64 + 1 : 1); break;
     }
     memory_free(memory);
@@ -94,14 +148,34 @@ static size_t with_head(uint8_t kind, size_t n, pith_bytes coded, uint8_t **data
     return coded.size + 3;
 }
 
-/* 0 to 2 bulk of three sizes, 3 planes, 4 tensors, 5 to 7 the coders */
+static void seed_index(pith_bytes *out) {
+    items_index x = {0};
+    for (uint64_t i = 0; i < 500; i++) items_add(&x, i / 3 * 24);
+    items_write(&x, out, NULL);
+    items_free(&x);
+}
+
+static void seed_prior(const uint8_t *memory, pith_bytes *out) {
+    int32_t value[600];
+    factorized f;
+    binary_encoder e;
+    for (int i = 0; i < 600; i++) value[i] = memory[i] - memory[i + 600];
+    if (factorized_fit(&f, value, 200, CHANNELS, NULL) != PITH_OK) exit(1);
+    binary_encode_open(&e);
+    if (!factorized_write(&f, &e) || !binary_encode_close(&e)) exit(1);
+    *out = (pith_bytes){e.bytes, e.size};
+    factorized_free(&f);
+}
+
+/* 0 to 2 bulk of three sizes, 3 planes, 4 tensors, 5 to 7 the coders, 8 an index, 9 a prior, 10 and 11 differences */
 size_t fuzz_seed(int k, uint8_t **data) {
     static const size_t sizes[] = {5000, 40000, 65535};
-    if (k > 7) return 0;
+    if (k > 11) return 0;
     uint8_t *memory = block(), *base = block();
     pith_bytes out = {NULL, 0};
     size_t n = k < 3 ? sizes[k] : 3000;
-    uint8_t kind = k < 3 ? BULK : k == 3 ? PLANES : k == 4 ? TENSORS : CODER;
+    static const uint8_t kinds[] = {BULK, BULK, BULK, PLANES, TENSORS, CODER, CODER, CODER, INDEX, PRIOR, DELTA, DELTA};
+    uint8_t kind = kinds[k];
     if (k < 3) bulk_encode((pith_bytes){memory, n}, 12 + k, &out, NULL);
     if (k == 3) {
         pith_bytes planes[3] = {{memory, 1000}, {memory + 1000, 1000}, {memory + 2000, 1000}};
@@ -113,7 +187,14 @@ size_t fuzz_seed(int k, uint8_t **data) {
         size_t count = make_items(item, memory, base);
         tensor_ways_encode(NULL, item, count, &out, NULL, NULL);
     }
-    if (k > 4) {
+    if (k == 8) seed_index(&out);
+    if (k == 9) seed_prior(memory, &out);
+    if (k > 9) {
+        for (size_t i = 0; i < ROOM; i += 3) base[i] ^= 1;
+        n = (size_t)(k - 10) << 8;
+        delta_encode((pith_bytes){memory, 3840}, base, k == 11 ? 4 : 2, k == 11 ? 23 : 7, &out, NULL);
+    }
+    if (k > 4 && k < 8) {
         pith_encoder *e;
         n = (size_t)(k - 5) << 8 | 7;
         if (pith_encoder_open(&e, k - 5, k == 5 ? 1 : 8, NULL) != PITH_OK) exit(1);
