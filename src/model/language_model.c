@@ -10,11 +10,19 @@ static pith_bytes bytes_of(const model_source *s, const char *name) {
     return e ? e->bytes : (pith_bytes){0};
 }
 
+static pith_status tokenizer_of_folder(tokenizer **t, const model_source *s, pith_bytes json, pith_error *err) {
+    pith_bytes jinja = bytes_of(s, "chat_template.jinja");
+    pith_status status = tokenizer_from_json(t, s->path, json, bytes_of(s, "tokenizer_config.json"),
+                                             bytes_of(s, "generation_config.json"), err);
+    if (status != PITH_OK || !jinja.data) return status;
+    status = tokenizer_set_chat_template(*t, jinja, err);
+    if (status != PITH_OK) tokenizer_free(*t), *t = NULL;
+    return status;
+}
+
 pith_status model_tokenizer(tokenizer **t, const model_source *s, pith_error *err) {
     pith_bytes json = bytes_of(s, "tokenizer.json"), llama2c = bytes_of(s, "tokenizer.bin");
-    if (json.data)
-        return tokenizer_from_json(t, s->path, json, bytes_of(s, "tokenizer_config.json"),
-                                   bytes_of(s, "generation_config.json"), err);
+    if (json.data) return tokenizer_of_folder(t, s, json, err);
     if (llama2c.data) {
         int64_t at = model_source_find(s, "token_embd.weight");
         return tokenizer_from_llama2c(t, s->path, llama2c, at >= 0 ? (size_t)s->tensors[at].layout.shape[0] : 0, err);

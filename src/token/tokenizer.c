@@ -207,3 +207,11 @@ bool tokenizer_is_special(const tokenizer *t, int32_t id) {
 }
 
 const token_vocab *tokenizer_vocab(const tokenizer *t) { return &t->vocab; }
+
+pith_status tokenizer_set_chat_template(tokenizer *t, pith_bytes jinja, pith_error *err) {
+    char *copy = memory_text_n((const char *)jinja.data, jinja.size);
+    if (!copy) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+    memory_free(t->vocab.chat_template);
+    t->vocab.chat_template = copy;
+    return PITH_OK;
+}

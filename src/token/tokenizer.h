@@ -68,6 +68,9 @@ int32_t tokenizer_find(const tokenizer *t, const char *text); /* token with this
 bool tokenizer_is_stop(const tokenizer *t, int32_t id);       /* end of text or of a turn: generation ends here */
 bool tokenizer_is_special(const tokenizer *t, int32_t id);
 const token_vocab *tokenizer_vocab(const tokenizer *t); /* bos, eos, add_bos, chat template, and all to write files */
+/* A chat template that travels in a file of its own (chat_template.jinja) takes the place of the tokenizer's. For who
+ * opens a tokenizer, before others use it. */
+pith_status tokenizer_set_chat_template(tokenizer *t, pith_bytes jinja, pith_error *err);
 
 /* Writes a tokenizer.json with the same ids for the same text. The caller frees out->data with memory_free. */
 pith_status token_vocab_to_json(const token_vocab *v, pith_bytes *out, pith_error *err);
