@@ -48,11 +48,13 @@ static inline float total(vecf v) {
 }
 #endif
 #define INLINE static inline __attribute__((always_inline))
-enum { ROWS = 4, AHEAD = 1024 };
+enum { ROWS = 4, AHEAD = 2048, NEAR = 32 << 10 };
 
 /* `rows` rows times `tokens` rows of inputs. */
 INLINE void dots(const uint16_t type, const uint8_t *w, int64_t stride, const int rows, int64_t cols, const float *x,
                  const int tokens, float *y, int64_t ldy) {
+    /* Short rows: where the next rows are at this column. Far ones would not stay in the first cache. */
+    const int64_t width = type == PITH_F32 ? 4 : 2, ahead = rows * stride < NEAR ? rows * stride : AHEAD;
     vecf sum[ROWS * 4];
     for (int k = 0; k < rows * tokens; k++) sum[k] = V(setzero_ps)();
     int64_t i = 0;
@@ -60,7 +62,7 @@ INLINE void dots(const uint16_t type, const uint8_t *w, int64_t stride, const in
         vecf in[4];
         for (int t = 0; t < tokens; t++) in[t] = V(loadu_ps)(x + t * cols + i);
         for (int r = 0; r < rows; r++) {
-            _mm_prefetch((const char *)(w + r * stride) + i * 2 + AHEAD, _MM_HINT_T0);
+            _mm_prefetch((const char *)(w + r * stride) + i * width + ahead, _MM_HINT_T0);
             vecf v = widen(type, w + r * stride, i);
             for (int t = 0; t < tokens; t++) sum[r * tokens + t] = V(fmadd_ps)(v, in[t], sum[r * tokens + t]);
         }

@@ -9,16 +9,17 @@ extern const struct strip_kernels ISA_TABLE(strip_k);
 
 /* Weights 128 h + 32 k + l lie in bits 2k of byte 32 h + l. */
 INLINE void q2_codes(const uint8_t *code, int group, vec out[WORDS]) {
-    for (int w = 0; w < WORDS; w++) out[w] = right(word(code, group / 4 * 8 + w), group % 4 * 2) & all8(3);
+    for (int w = 0; w < WORDS; w++) out[w] = pairs(word(code, group / 4 * 8 + w), group % 4, place_of(group % 4, 3));
 }
 
 INLINE vec moved(vec v, int from, int to) { return from > to ? right(v, from - to) : left(v, to - from); }
 
 /* The third bit of weight e in bit e / 32 of byte e % 32, before the pairs. */
 INLINE void q3_codes(const uint8_t *code, int group, vec out[WORDS]) {
+    int place = place_of(group % 4, 2);
     for (int w = 0; w < WORDS; w++) {
-        vec low = right(word(code + 32 * STRIP_ROWS, group / 4 * 8 + w), group % 4 * 2);
-        out[w] = (low & all8(3)) | (moved(word(code, w), group, 2) & all8(4));
+        vec low = pairs(word(code + 32 * STRIP_ROWS, group / 4 * 8 + w), group % 4, place);
+        out[w] = low | (moved(word(code, w), group, 2 * place + 2) & all8(4 << 2 * place));
     }
 }
 
@@ -45,7 +46,8 @@ INLINE void q6_codes(const uint8_t *code, int group, vec out[WORDS]) {
 }
 
 INLINE void q2_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
-    vecf d = halves_at(head, lane, 0), dmin = V(sub_ps)(V(setzero_ps)(), halves_at(head, lane, 2));
+    vecf d = make_up(halves_at(head, lane, 0), place_of(group % 4, 3)),
+         dmin = V(sub_ps)(V(setzero_ps)(), halves_at(head, lane, 2));
     for (int h = 0; h < 2; h++) {
         __m128i both = bytes_at(head, lane, 4 + 2 * group + h);
         scale[h] = V(mul_ps)(d, from_unsigned(low_bits(both, 0, 15)));
@@ -55,14 +57,15 @@ INLINE void q2_scales(const uint8_t *head, int lane, int group, vecf scale[2], v
 
 /* Scale k: low nibble in byte k % 8, upper pair in byte 8 + k % 4. */
 INLINE void q3_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
-    vecf d = halves_at(head, lane, 0);
+    int place = place_of(group % 4, 2);
+    vecf d = make_up(halves_at(head, lane, 0), place);
     for (int h = 0; h < 2; h++) {
         int k = 2 * group + h;
         __m128i low = low_bits(bytes_at(head, lane, 2 + k % 8), k / 8 * 4, 15);
         __m128i high = low_bits(bytes_at(head, lane, 10 + k % 4), k / 4 * 2, 3);
         __m128i six = _mm_or_si128(low, _mm_slli_epi16(high, 4));
         scale[h] = V(mul_ps)(d, from_signed(_mm_sub_epi8(six, _mm_set1_epi8(32))));
-        minimum[h] = V(mul_ps)(scale[h], V(set1_ps)(-4));
+        minimum[h] = V(mul_ps)(scale[h], V(set1_ps)((float)(-4 * (1 << 2 * place))));
     }
 }
 

@@ -45,6 +45,14 @@ INLINE vec left(vec v, int n) { return (vec)((words)v << n); }
 INLINE vec word(const uint8_t *code, int w) { return VS(loadu)((const vec *)(code + 64 * w)); }
 INLINE vecf spread(const float *x) { return V(set1_ps)(*x); }
 
+/* Two-bit codes `k` of every byte, left 4^place times too large; `place` is at most k and the scale makes up for it,
+ * exactly. Where the products fit (AVX-512), that saves a shift a vector. */
+INLINE int place_of(int k, int most) { return PITH_ISA_LEVEL < 2 ? 0 : k < most ? k : most; }
+INLINE vec pairs(vec v, int k, int place) { return right(v, 2 * (k - place)) & all8(3 << 2 * place); }
+INLINE vecf make_up(vecf scale, int place) {
+    return place ? V(mul_ps)(scale, V(set1_ps)(1.0f / (float)(1 << 2 * place))) : scale;
+}
+
 /* sum + products of four unsigned codes and four signed inputs in each lane. AVX2 adds pairs in 16 bits, which holds
  * for codes up to 128; `wide` is for those that go beyond. */
 INLINE vec dot4(vec sum, vec codes, const int8_t *x, bool wide) {
