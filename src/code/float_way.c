@@ -3,7 +3,7 @@
  * Cost: 4 to 6 ns an element either way, most of it outside the entropy coder. Modelling exponents by row and column
  * scale is this project's own; the split into planes is that of ZipNN (arXiv 2411.05239). On trained networks the
  * scales gain 0.05 to 0.15 bits an element, the neighbors in 3x3 kernels 0.04 (levels) and 0.03 to 0.17 (signs); in
- * matrices neighbors gain 0.003 and are not used. */
+ * matrices neighbors gain 0.003 and are not used. bench/float_contexts.c prints what each gains. */
 #include "base/isa.h"
 #include "base/parallel.h"
 #include "code/bulk_kernels.h"
@@ -201,7 +201,7 @@ static double fit_axis(parts *s, const float_piece *p, int axis, double variance
 }
 
 /* Base, then the scales of the axes by turns, each kept where it saves more than it costs. */
-static bool fit_scales(parts *s, const float_piece *p) {
+static bool fit_scales(parts *s, const float_piece *p, unsigned contexts) {
     size_t n = elements_of(p), longest = p->rows > p->inner ? p->rows : p->inner;
     double sum = 0, count = 0, variance = 1e-9;
     for (size_t i = 0; i < n; i++)
@@ -219,7 +219,7 @@ static bool fit_scales(parts *s, const float_piece *p) {
     int32_t *scratch = memory_alloc(2 * longest * sizeof *scratch);
     if (!scratch) return false;
     bool try[3];
-    for (int a = 0; a < 3; a++) try[a] = s->scales.length[a] > 1 && n / s->scales.length[a] >= 8;
+    for (int a = 0; a < 3; a++) try[a] = contexts >> a & 1 && s->scales.length[a] > 1 && n / s->scales.length[a] >= 8;
     for (int turn = 0; turn < 3; turn++)
         for (int a = 2; a >= 0; a--) {
             if (!try[a]) continue;
@@ -232,11 +232,11 @@ static bool fit_scales(parts *s, const float_piece *p) {
 }
 
 /* Everything the coder is to code, in the six-class contexts. */
-static bool take_apart(parts *s, const float_piece *p) {
+static bool take_apart(parts *s, const float_piece *p, unsigned contexts) {
     const float_kernels *k = float_kernels_active();
     if (!parts_new(s, p)) return false;
     split(s, p);
-    if (!fit_scales(s, p)) return false;
+    if (!fit_scales(s, p, contexts)) return false;
     for (uint32_t q = 0; q < p->kernel; q++) {
         float_plane f;
         float_plane_open(&f, p, q, s->distance, s->value, s->no_distance, s->no_value);
@@ -253,7 +253,7 @@ static bool take_apart(parts *s, const float_piece *p) {
 double float_guess(const float_piece *p) {
     parts s;
     double bits = INFINITY;
-    if (take_apart(&s, p)) {
+    if (take_apart(&s, p, FLOAT_ALL_CONTEXTS)) {
         uint32_t counts[FLOAT_PHASES][256] = {{0}};
         size_t n = elements_of(p);
         for (size_t i = 0; i < n; i++) counts[s.table[i] & 3][s.symbol[i]]++;
@@ -284,7 +284,7 @@ static double cost_with_table(const uint32_t counts[256]) {
 }
 
 /* Whether five classes of neighbors pay for their tables, whether signs are predictable, and the tables. */
-static void choose_tables(shared *s, statistics *t) {
+static void choose_tables(shared *s, statistics *t, unsigned contexts) {
     uint32_t joint[FLOAT_PHASES][256] = {{0}};
     double one = 0, many = 0, plain = 0, modeled = 5 * FLOAT_SIGNS;
     memset(s, 0, sizeof *s);
@@ -293,7 +293,7 @@ static void choose_tables(shared *s, statistics *t) {
         for (int v = 0; v < 256; v++) joint[i & 3][v] += t->level[i][v];
     }
     for (int i = 0; i < FLOAT_PHASES; i++) one += cost_with_table(joint[i]);
-    s->classes = many < one;
+    s->classes = contexts & FLOAT_NEIGHBORS && many < one;
     for (int i = 0; i < table_count_of(s); i++) {
         const uint32_t *counts = s->classes ? t->level[i] : joint[i];
         for (int v = 0; v < 256; v++) s->present[i] |= counts[v] > 0;
@@ -307,7 +307,7 @@ static void choose_tables(shared *s, statistics *t) {
         plain += a + b;
         modeled -= a * log2(1 - p) + b * log2(p);
     }
-    s->signs = modeled < 0.998 * plain;
+    s->signs = contexts & FLOAT_NEIGHBOR_SIGNS && modeled < 0.998 * plain;
 }
 
 static void put_rest(uint8_t *out, const float_piece *p, const parts *s, bool sign) {
@@ -404,6 +404,7 @@ typedef struct encode_job {
     statistics *statistic; /* of each worker */
     const shared *shared;
     pith_bytes *chunk;
+    unsigned contexts;
     atomic_int failed;
 } encode_job;
 
@@ -411,7 +412,7 @@ static void take_apart_range(void *user, int64_t begin, int64_t end, int worker)
     (void)worker;
     encode_job *j = user;
     for (int64_t i = begin; i < end; i++)
-        if (!take_apart(&j->part[i], &j->piece[i])) atomic_store(&j->failed, 1);
+        if (!take_apart(&j->part[i], &j->piece[i], j->contexts)) atomic_store(&j->failed, 1);
 }
 
 static void gather_range(void *user, int64_t begin, int64_t end, int worker) {
@@ -468,7 +469,7 @@ static pith_status encode_all(encode_job *j, shared *s, size_t count, size_t chu
     if (atomic_load(&j->failed)) return no_memory(err);
     parallel_for((int64_t)count, 1, gather_range, j);
     add_statistics(j->statistic, (size_t)parallel_threads());
-    choose_tables(s, j->statistic);
+    choose_tables(s, j->statistic, j->contexts);
     shared_write(head, s);
     if (!binary_encode_close(head) || !shared_banks(s, false)) return no_memory(err);
     j->shared = s;
@@ -477,10 +478,11 @@ static pith_status encode_all(encode_job *j, shared *s, size_t count, size_t chu
     return atomic_load(&j->failed) ? no_memory(err) : PITH_OK;
 }
 
-pith_status float_encode(const float_piece *pieces, size_t count, pith_bytes *out, pith_error *err) {
+pith_status float_encode(const float_piece *pieces, size_t count, unsigned contexts, pith_bytes *out, pith_error *err) {
     *out = (pith_bytes){NULL, 0};
     size_t chunks = chunks_of(pieces, count);
     encode_job job = {.piece = pieces,
+                      .contexts = contexts,
                       .part = memory_zero(count, sizeof(parts)),
                       .first = memory_zero(chunks + 1, sizeof(size_t)),
                       .statistic = memory_zero((size_t)parallel_threads(), sizeof(statistics)),

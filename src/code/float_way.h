@@ -26,8 +26,18 @@ size_t float_cut(uint16_t type, int rank, const int64_t *shape, uint8_t *data, f
 /* Bytes the piece takes, without tables and headers; exact to about a percent. */
 double float_guess(const float_piece *p);
 
-/* All pieces into one run of bytes (out->data: caller's to memory_free); 4 bytes of memory an element meanwhile. */
-pith_status float_encode(const float_piece *pieces, size_t count, pith_bytes *out, pith_error *err);
+/* What may be modeled; each is used only where it pays. Less than all is for measuring what each gains. */
+enum float_context {
+    FLOAT_ROWS = 1, /* scales of rows */
+    FLOAT_COLUMNS = 2,
+    FLOAT_POSITIONS = 4, /* in kernels */
+    FLOAT_NEIGHBORS = 8, /* choose tables in kernels */
+    FLOAT_NEIGHBOR_SIGNS = 16,
+    FLOAT_ALL_CONTEXTS = 31
+};
+
+/* All pieces into one run of bytes (out->data: caller's to memory_free); 11 bytes of memory an element meanwhile. */
+pith_status float_encode(const float_piece *pieces, size_t count, unsigned contexts, pith_bytes *out, pith_error *err);
 /* The same pieces back. TRUNCATED or CORRUPT for what no encoder wrote; writes nothing outside the pieces' data. */
 pith_status float_decode(pith_bytes in, const float_piece *pieces, size_t count, pith_error *err);
 

@@ -379,7 +379,8 @@ static pith_status finish(encoding *e, pith_bytes *out) {
     bytes all = {NULL, 0, 0};
     pith_bytes small = {NULL, 0}, floats = {NULL, 0}, plane = {e->small.data, e->small.size};
     pith_status s = plane.size ? planes_encode(&plane, 1, &small, e->err) : PITH_OK;
-    if (s == PITH_OK && e->floats.count) s = float_encode(e->floats.piece, e->floats.count, &floats, e->err);
+    if (s == PITH_OK && e->floats.count)
+        s = float_encode(e->floats.piece, e->floats.count, FLOAT_ALL_CONTEXTS, &floats, e->err);
     if (s == PITH_OK &&
         !(append_ways(&all, e->way, e->count) && append_payload(&all, e->single.data, e->single.size) &&
           append_payload(&all, small.data, small.size) && append_payload(&all, floats.data, floats.size)))
