@@ -162,28 +162,51 @@ static void test_models(void **state) {
     assert_int_equal(setenv("PITH_SHARE", folder, 1), 0);
 }
 
-/* Single flipped bits: an error or the same pictures. */
+static size_t read_file(const char *path, uint8_t *bytes, size_t room) {
+    FILE *f = fopen(path, "rb");
+    size_t size = fread(bytes, 1, room, f);
+    fclose(f);
+    assert_true(size > 100 && size < room);
+    return size;
+}
+
+static void write_file(const char *path, const uint8_t *bytes, size_t size) {
+    FILE *f = fopen(path, "wb");
+    assert_int_equal(fwrite(bytes, 1, size, f), size);
+    fclose(f);
+}
+
+/* Single flipped bits, of the file and every third time of its model: an error or the same pictures. */
 static void test_damage(void **state) {
     (void)state;
+    enum { ROOM = 1 << 17 };
+    static uint8_t file[2][ROOM];
+    const char *const original[] = {"d.pith", "bars.circuit"}, *const damaged[] = {"x.pith", "x.circuit"};
+    size_t size[2];
+    int flips = getenv("PITH_DEEP") ? 10000 : 300, same = 0;
+    rng r = rng_new(4, 0);
     assert_int_equal(pack_to(at("d.pith"), values_of(NULL, NULL), NULL), PITH_OK);
-    static uint8_t file[1 << 17];
-    FILE *f = fopen(at("d.pith"), "rb");
-    size_t size = fread(file, 1, sizeof file, f);
-    fclose(f);
-    assert_true(size > 100 && size < sizeof file);
+    for (int k = 0; k < 2; k++) {
+        size[k] = read_file(at(original[k]), file[k], ROOM);
+        write_file(at(damaged[k]), file[k], size[k]);
+    }
     pith_tensor in = pictures_of(at("in.idx3"));
-    for (size_t bit = 0; bit < size * 8; bit += 1 + size / 40) {
-        file[bit / 8] ^= (uint8_t)(1 << bit % 8);
-        f = fopen(at("x.pith"), "wb");
-        assert_int_equal(fwrite(file, 1, size, f), size);
-        fclose(f);
-        if (unpack_to(at("x.pith"), at("x.idx3"), values_of(NULL, NULL), NULL, NULL) == PITH_OK) {
+    for (int n = 0; n < flips; n++) {
+        int k = n % 3 == 2;
+        uint32_t bit = rng_below(&r, (uint32_t)size[k] * 8);
+        file[k][bit / 8] ^= (uint8_t)(1 << bit % 8);
+        write_file(at(damaged[k]), file[k], size[k]);
+        if (unpack_to(at("x.pith"), at("x.idx3"), values_of("model", at("x.circuit")), NULL, NULL) == PITH_OK) {
             pith_tensor out = pictures_of(at("x.idx3"));
             assert_memory_equal(out.data, in.data, SIZE);
             pith_tensor_release(&out);
+            same++;
         }
-        file[bit / 8] ^= (uint8_t)(1 << bit % 8);
+        file[k][bit / 8] ^= (uint8_t)(1 << bit % 8);
+        write_file(at(damaged[k]), file[k], size[k]);
     }
+    print_message("%d flipped bits, %d without effect\n", flips, same);
+    assert_int_equal(unpack_to(at("x.pith"), at("x.idx3"), values_of("model", at("x.circuit")), NULL, NULL), PITH_OK);
     pith_tensor_release(&in);
 }
 
