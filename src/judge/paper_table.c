@@ -125,7 +125,8 @@ static void print_origin(FILE *f, const json_t *result) {
     if (json_get_flag(result, "smoke", false)) fputs("A smoke run: its figures say nothing about the claims.\n", f);
     json_array_foreach(json_object_get(result, "rows"), i, row) {
         const char *why = json_get_text(row, "skipped", NULL);
-        if (why) fprintf(f, "%s was skipped: %s.\n", json_get_text(row, "arm", ""), why);
+        if (why && json_get_int(row, "seed", 0) == 0)
+            fprintf(f, "%s was skipped: %s.\n", json_get_text(row, "arm", ""), why);
     }
 }
 
