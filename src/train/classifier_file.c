@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "file/safetensors.h"
+#include "train/weights_file.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -29,22 +30,10 @@ static char *metadata_text(classifier_config c) {
 }
 
 pith_status classifier_write(const char *path, const classifier *n, const grad_params *p, pith_error *err) {
-    safetensors_entry *e = memory_zero((size_t)p->n, sizeof *e);
     char *metadata = metadata_text(n->config);
-    pith_bytes header = {0};
-    safetensors_writer *w = NULL;
-    pith_status s = e && metadata ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
-    for (int i = 0; i < p->n && s == PITH_OK; i++)
-        e[i] = (safetensors_entry){.name = p->list[i].name, .layout = p->list[i].value};
-    if (s == PITH_OK) s = safetensors_header(e, (size_t)p->n, metadata, &header, err);
-    if (s == PITH_OK) s = safetensors_writer_open(&w, path, true, header, err);
-    for (int i = 0; i < p->n && s == PITH_OK; i++)
-        s = safetensors_write(w, p->weights + p->list[i].offset, p->list[i].count * sizeof(float), err);
-    if (s == PITH_OK) s = safetensors_writer_commit(w, err);
-    else safetensors_writer_abort(w);
-    memory_free(header.data);
+    if (!metadata) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+    pith_status s = weights_write(path, p, NULL, metadata, err);
     memory_free(metadata);
-    memory_free(e);
     return s;
 }
 

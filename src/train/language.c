@@ -7,9 +7,9 @@
 #include "base/memory.h"
 #include "file/hf_names.h"
 #include "file/output.h"
-#include "file/safetensors.h"
 #include "net/decoder.h"
 #include "train/corpus.h"
+#include "train/weights_file.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -169,29 +169,10 @@ static train_cost language_cost(const void *self) {
 /* --- the folder ------------------------------------------------------------------------------------------------------
  */
 
-static pith_status write_weights(const grad_params *p, const char *dir, pith_error *err) {
-    char path[4096], (*names)[HF_NAME] = memory_zero((size_t)p->n, sizeof *names);
-    safetensors_entry *e = memory_zero((size_t)p->n, sizeof *e);
-    pith_bytes header = {0};
-    safetensors_writer *w = NULL;
-    pith_status s = names && e ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
-    for (int i = 0; i < p->n && s == PITH_OK; i++) {
-        bool transposed;
-        if (!hf_from_canonical("llama", p->list[i].name, names[i], &transposed))
-            snprintf(names[i], sizeof names[i], "%s", p->list[i].name);
-        e[i] = (safetensors_entry){.name = names[i], .layout = p->list[i].value};
-    }
-    snprintf(path, sizeof path, "%s/model.safetensors", dir);
-    if (s == PITH_OK) s = safetensors_header(e, (size_t)p->n, "{\"format\":\"pt\"}", &header, err);
-    if (s == PITH_OK) s = safetensors_writer_open(&w, path, true, header, err);
-    for (int i = 0; i < p->n && s == PITH_OK; i++)
-        s = safetensors_write(w, p->weights + p->list[i].offset, p->list[i].count * sizeof(float), err);
-    if (s == PITH_OK) s = safetensors_writer_commit(w, err);
-    else safetensors_writer_abort(w);
-    memory_free(header.data);
-    memory_free(names);
-    memory_free(e);
-    return s;
+static void hf_namer(const char *own, char *name) {
+    char hf[HF_NAME];
+    bool transposed, known = hf_from_canonical("llama", own, hf, &transposed);
+    snprintf(name, WEIGHT_NAME, "%s", known ? hf : own);
 }
 
 static pith_status write_json(const char *dir, const char *name, json_t *o, pith_error *err) {
@@ -238,7 +219,8 @@ static pith_status language_save(void *self, const grad_params *p, const char *d
     language *l = self;
     char path[4096];
     pith_bytes json = {0};
-    pith_status s = write_weights(p, dir, err);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    pith_status s = weights_write(path, p, hf_namer, "{\"format\":\"pt\"}", err);
     if (s == PITH_OK) s = write_json(dir, "config.json", config_json(l), err);
     if (s == PITH_OK) s = token_vocab_to_json(tokenizer_vocab(l->tokens), &json, err);
     snprintf(path, sizeof path, "%s/tokenizer.json", dir);
