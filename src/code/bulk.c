@@ -1,7 +1,8 @@
 /* code/bulk.c - interleaved rANS over chunks of bytes; the format stands in docs/format.md, "Entropy-coded streams".
  *
- * A chunk: one byte of kind; kind RANS goes on with the table bits and lanes (one byte), the bytes of the tables'
- * stream (u16), that stream (binary.h: for each block a flag and, where set, a table), the lanes' states, and words. */
+ * A chunk: one byte of kind; the kinds RANS and RANS_LONG (states of 64 bits) go on with the table bits and lanes (one
+ * byte), the bytes of the tables' stream (u16), that stream (binary.h: for each block a flag and, where set, a table),
+ * the lanes' states, and words. */
 #include "code/bulk.h"
 
 #include "base/isa.h"
@@ -17,11 +18,11 @@
 
 ISA_DECLARE(bulk_kernels, bulk_kernels);
 
-enum { RAW, ONE_VALUE, RANS };
+enum { RAW, ONE_VALUE, RANS, RANS_LONG };
 enum { HEAD = 4, BLOCKS = BULK_CHUNK / BULK_BLOCK };
 
-/* States cost about 3 bytes a lane: few lanes for few symbols. */
-static int lanes_for(size_t n) { return n >= 1 << 17 ? 64 : n >= 1 << 15 ? 32 : n >= 1 << 11 ? 8 : 2; }
+/* States cost about 3 bytes a lane (large ones 7): few lanes for few symbols. Code of their number in a chunk. */
+static int lanes_for(size_t n) { return n >= 1 << 17 ? 3 : n >= 1 << 15 ? 2 : n >= 1 << 11 ? 1 : 0; }
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
 
@@ -78,14 +79,40 @@ static bool write_tables(const plan *p, binary_encoder *e) {
     return binary_encode_close(e);
 }
 
+typedef struct states { /* of one of the two kinds of a chunk */
+    bool wide;          /* 64 bits each */
+    int code, lanes;    /* code: as it stands in the chunk */
+    uint32_t narrow[BULK_LANES];
+    uint64_t large[BULK_LONG_LANES];
+} states;
+
+static void states_open(states *x, bool wide, int code) {
+    static const int lanes[2][4] = {{2, 8, 32, 64}, {1, 2, 4, BULK_LONG_LANES}};
+    x->wide = wide;
+    x->code = code;
+    x->lanes = lanes[wide][code];
+    for (int l = 0; l < BULK_LANES; l++) x->narrow[l] = RANS32_LOW;
+    for (int l = 0; l < BULK_LONG_LANES; l++) x->large[l] = RANS64_LOW;
+}
+
+static size_t states_bytes(const states *x) { return (x->wide ? 8 : 4) * (size_t)x->lanes; }
+static void *states_data(states *x) { return x->wide ? (void *)x->large : x->narrow; }
+
+static bool states_at_start(const states *x) {
+    bool yes = true;
+    for (int l = 0; l < x->lanes; l++) yes = yes && (x->wide ? x->large[l] == RANS64_LOW : x->narrow[l] == RANS32_LOW);
+    return yes;
+}
+
 /* Codes all blocks backward; the chunk's words end at `end`. Returns their front, or NULL without memory. */
-static uint8_t *encode_blocks(const plan *p, pith_bytes in, uint32_t *state, int lanes, uint8_t *end) {
+static uint8_t *encode_blocks(const plan *p, pith_bytes in, states *x, uint8_t *end) {
     const bulk_kernels *k = ISA_SELECT(bulk_kernels);
     bulk_bank bank = {0, NULL, NULL, NULL};
     for (size_t b = p->blocks; b-- > 0;) {
         if (!bank.masses && !table_bank_new(&bank, &p->table[b], 1, false)) return NULL;
         size_t at = b * BULK_BLOCK, n = in.size - at < BULK_BLOCK ? in.size - at : BULK_BLOCK;
-        end = k->encode(&bank, NULL, state, lanes, end, in.data + at, n);
+        end = x->wide ? k->encode_long(&bank, x->large, x->lanes, end, in.data + at, n)
+                      : k->encode(&bank, NULL, x->narrow, x->lanes, end, in.data + at, n);
         if (p->fresh[b]) table_bank_free(&bank);
     }
     return end;
@@ -102,18 +129,17 @@ static pith_status encode_rans(pith_bytes in, int bits, coded *out, pith_error *
     make_plan(p, in, bits);
     binary_encoder tables;
     bool written = write_tables(p, &tables) && tables.size <= UINT16_MAX;
-    int lanes = lanes_for(in.size);
-    size_t states = 4 * (size_t)lanes, head = HEAD + tables.size + states, room = head + 2 * in.size + 64;
+    states x;
+    states_open(&x, bits == BULK_MOST_PRECISE, lanes_for(in.size));
+    size_t state = states_bytes(&x), head = HEAD + tables.size + state, room = head + 2 * in.size + 64;
     uint8_t *memory = written ? memory_alloc(room) : NULL, *front = NULL;
-    uint32_t state[BULK_LANES];
-    for (int l = 0; l < lanes; l++) state[l] = RANS32_LOW;
-    if (memory) front = encode_blocks(p, in, state, lanes, memory + room);
+    if (memory) front = encode_blocks(p, in, &x, memory + room);
     if (front) {
-        memcpy(front -= states, state, states);
+        memcpy(front -= state, states_data(&x), state);
         memcpy(front -= tables.size, tables.bytes, tables.size);
         front -= HEAD;
-        front[0] = RANS;
-        front[1] = (uint8_t)(bits | (lanes == 64 ? 3 : lanes == 32 ? 2 : lanes == 8 ? 1 : 0) << 4);
+        front[0] = x.wide ? RANS_LONG : RANS;
+        front[1] = (uint8_t)(bits | x.code << 4);
         front[2] = (uint8_t)tables.size;
         front[3] = (uint8_t)(tables.size >> 8);
         *out = (coded){memory, front, (size_t)(memory + room - front)};
@@ -158,24 +184,25 @@ typedef struct chunk_reader {
     binary_decoder tables;
     pith_table table[2]; /* the block's, and the one before it */
     bulk_bank bank;
-    uint32_t state[BULK_LANES];
-    int bits, lanes, current;
+    states x;
+    int bits, current;
     const uint8_t *p, *end;
 } chunk_reader;
 
 static pith_status open_rans(chunk_reader *r, pith_bytes in, pith_error *err) {
-    static const int lanes[4] = {2, 8, 32, 64};
+    bool wide = in.data[0] == RANS_LONG;
     if (in.size < HEAD) return pith_fail(err, PITH_TRUNCATED, NULL, -1, "expected a chunk's header, found its end");
     r->bits = in.data[1] & 15;
-    if (r->bits < BULK_MIN_BITS || in.data[1] >> 6) return wrong(err, "impossible table bits");
-    r->lanes = lanes[in.data[1] >> 4];
-    size_t tables = in.data[2] | (size_t)in.data[3] << 8, states = 4 * (size_t)r->lanes;
-    if (in.size - HEAD < tables + states)
+    if (r->bits < (wide ? BULK_SLOT_BITS + 1 : BULK_MIN_BITS) || in.data[1] >> 6)
+        return wrong(err, "impossible table bits");
+    states_open(&r->x, wide, in.data[1] >> 4);
+    size_t tables = in.data[2] | (size_t)in.data[3] << 8, state = states_bytes(&r->x);
+    if (in.size - HEAD < tables + state)
         return pith_fail(err, PITH_TRUNCATED, NULL, -1, "expected %zu bytes of tables and states, found %zu",
-                         tables + states, in.size - HEAD);
+                         tables + state, in.size - HEAD);
     binary_decode_open(&r->tables, (pith_bytes){in.data + HEAD, tables});
-    memcpy(r->state, in.data + HEAD + tables, states);
-    r->p = in.data + HEAD + tables + states;
+    memcpy(states_data(&r->x), in.data + HEAD + tables, state);
+    r->p = in.data + HEAD + tables + state;
     r->end = in.data + in.size;
     return PITH_OK;
 }
@@ -196,10 +223,10 @@ static pith_status decode_rans(chunk_reader *r, pith_bytes out, pith_error *err)
         size_t n = out.size - at < BULK_BLOCK ? out.size - at : BULK_BLOCK;
         pith_status s = next_table(r, at == 0, err);
         if (s != PITH_OK) return s;
-        r->p = k->decode(&r->bank, NULL, r->state, r->lanes, r->p, r->end, out.data + at, n);
+        r->p = r->x.wide ? k->decode_long(&r->bank, r->x.large, r->x.lanes, r->p, r->end, out.data + at, n)
+                         : k->decode(&r->bank, NULL, r->x.narrow, r->x.lanes, r->p, r->end, out.data + at, n);
     }
-    for (int l = 0; l < r->lanes; l++)
-        if (r->state[l] != RANS32_LOW) return wrong(err, "one that does not end in its start state");
+    if (!states_at_start(&r->x)) return wrong(err, "one that does not end in its start state");
     if (r->p != r->end || binary_decode_close(&r->tables) != r->tables.in.size) return wrong(err, "bytes left over");
     return PITH_OK;
 }
@@ -216,7 +243,8 @@ pith_status bulk_decode_chunk(pith_bytes in, pith_bytes out, pith_error *err) {
         if (in.size != 2) return wrong(err, "a single value of another size");
         memset(out.data, in.data[1], out.size);
         return PITH_OK;
-    case RANS: {
+    case RANS:
+    case RANS_LONG: {
         chunk_reader r = {.current = 0};
         pith_status s = open_rans(&r, in, err);
         if (s == PITH_OK) s = decode_rans(&r, out, err);

@@ -8,7 +8,8 @@
 
 #include "pith/status.h"
 
-enum { BULK_FAST = 12, BULK_PRECISE = 14, BULK_MOST_PRECISE = 15 }; /* table bits: the finer, the slower */
+/* Table bits: the finer, the slower. The last goes with states of 64 bits, which lose nothing by rounding. */
+enum { BULK_FAST = 12, BULK_PRECISE = 14, BULK_MOST_PRECISE = 15 };
 enum { BULK_CHUNK = 1 << 22, BULK_BLOCK = 1 << 16 };
 
 /* out->data is the caller's to memory_free. Cost: about a nanosecond a byte. */

@@ -409,4 +409,88 @@ static uint8_t *encode(const bulk_bank *b, const uint8_t *index, uint32_t *state
     return encode_plain(b, index, state, lanes, p, in, i);
 }
 
-const bulk_kernels ISA_TABLE(bulk_kernels) = {decode, encode};
+/* ---- states of 64 bits ---- */
+
+static inline uint32_t long_word_or_zero(cursor *c) {
+    uint32_t w = 0;
+    size_t left = (size_t)(c->end - c->p), take = left < 4 ? left : 4;
+    memcpy(&w, c->p, take);
+    c->p += take;
+    return w;
+}
+
+static const uint8_t *decode_long_plain(const bulk_bank *b, uint64_t *state, int lanes, cursor c, uint8_t *out,
+                                        size_t n) {
+    int lane = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t x = state[lane];
+        uint32_t point = rans_point(x, b->bits), m = b->masses[out[i] = b->symbols[point]];
+        x = rans_take(x, (pith_mass){m >> 16, (m & 0xffff) + 1}, b->bits);
+        if (x < RANS64_LOW) x = x << 32 | long_word_or_zero(&c);
+        state[lane] = x;
+        if (++lane == lanes) lane = 0;
+    }
+    return c.p;
+}
+
+static uint8_t *encode_long(const bulk_bank *b, uint64_t *state, int lanes, uint8_t *p, const uint8_t *in, size_t n) {
+    int lane = (int)(n % (size_t)lanes);
+    for (size_t i = n; i-- > 0;) {
+        lane = lane ? lane - 1 : lanes - 1;
+        uint32_t m = b->masses[in[i]];
+        pith_mass mass = {m >> 16, (m & 0xffff) + 1};
+        uint64_t x = state[lane];
+        if (rans64_full(x, mass, b->bits)) {
+            p -= 4;
+            memcpy(p, &x, 4);
+            x >>= 32;
+        }
+        state[lane] = rans_put(x, mass, b->bits);
+    }
+    return p;
+}
+
+#if PITH_ISA_LEVEL == 2
+static inline __attribute__((always_inline)) __m512i decode_long_step(const bulk_bank *b, __m512i x, const uint8_t **p,
+                                                                      uint8_t *out) {
+    const __m512i mask = _mm512_set1_epi64((1 << b->bits) - 1);
+    __m512i point = _mm512_and_si512(x, mask), high = _mm512_srl_epi64(x, _mm_cvtsi32_si128(b->bits));
+    __m256i symbol =
+        _mm256_and_si256(_mm256_i32gather_epi32((const int *)(const void *)b->symbols, _mm512_cvtepi64_epi32(point), 1),
+                         _mm256_set1_epi32(0xff));
+    __m256i m = _mm256_i32gather_epi32((const int *)b->masses, symbol, 4);
+    __m512i start = _mm512_cvtepu32_epi64(_mm256_srli_epi32(m, 16));
+    __m512i width =
+        _mm512_add_epi64(_mm512_cvtepu32_epi64(_mm256_and_si256(m, _mm256_set1_epi32(0xffff))), _mm512_set1_epi64(1));
+    __m512i upper = _mm512_slli_epi64(_mm512_mul_epu32(_mm512_srli_epi64(high, 32), width), 32);
+    __m512i next =
+        _mm512_add_epi64(_mm512_add_epi64(_mm512_mul_epu32(high, width), upper), _mm512_sub_epi64(point, start));
+    __mmask8 low = _mm512_cmplt_epu64_mask(next, _mm512_set1_epi64(RANS64_LOW));
+    __m256i words = _mm256_maskz_expand_epi32(low, _mm256_loadu_si256((const __m256i *)*p));
+    *p += 4 * __builtin_popcount(low);
+    _mm_storel_epi64((__m128i *)out, _mm256_cvtepi32_epi8(symbol));
+    return _mm512_mask_or_epi64(next, low, _mm512_slli_epi64(next, 32), _mm512_cvtepu32_epi64(words));
+}
+#endif
+
+static const uint8_t *decode_long(const bulk_bank *b, uint64_t *state, int lanes, const uint8_t *p, const uint8_t *end,
+                                  uint8_t *out, size_t n) {
+    cursor c = {p, end};
+    size_t i = 0;
+#if PITH_ISA_LEVEL == 2
+    enum { MOST = 4 * BULK_LONG_LANES + 32 }; /* bytes a round reads */
+    if (lanes == BULK_LONG_LANES) {
+        const bulk_bank bank = *b;
+        __m512i x = _mm512_loadu_si512(state), y = _mm512_loadu_si512(state + 8);
+        for (; i + BULK_LONG_LANES <= n && c.end - c.p >= MOST; i += BULK_LONG_LANES) {
+            x = decode_long_step(&bank, x, &c.p, out + i);
+            y = decode_long_step(&bank, y, &c.p, out + i + 8);
+        }
+        _mm512_storeu_si512(state, x);
+        _mm512_storeu_si512(state + 8, y);
+    }
+#endif
+    return decode_long_plain(b, state, lanes, c, out + i, n - i);
+}
+
+const bulk_kernels ISA_TABLE(bulk_kernels) = {decode, encode, decode_long, encode_long};
