@@ -1,6 +1,7 @@
 /* The photo method: every shape, depth and kind of picture comes back, everything else is refused. */
 #include "harness.h"
 
+#include "base/hash.h"
 #include "base/isa.h"
 #include "base/memory.h"
 #include "base/parallel.h"
@@ -246,6 +247,52 @@ static void an_album_comes_back_with_names_and_notes(void **state) {
     assert_int_not_equal(access(at("same"), F_OK), 0);
 }
 
+/* Chunks of an animation are refused, those that depend on how samples were coded left out, damage is noticed. */
+static void only_notes_that_stay_true_are_kept(void **state) {
+    (void)state;
+    static const struct {
+        const char *bytes;
+        size_t size;
+        pith_status save, load;
+        size_t kept;
+    } cases[] = {{"\1teSt\2\0\0\0ab", 11, PITH_OK, PITH_OK, 11},      {"\1teST\2\0\0\0ab", 11, PITH_OK, PITH_OK, 0},
+                 {"\1acTL\0\0\0\0", 9, PITH_OK, PITH_UNSUPPORTED, 0}, {"\1teSt\3\0\0\0ab", 11, PITH_CORRUPT, 0, 0},
+                 {"\1IDAT\0\0\0\0", 9, PITH_CORRUPT, 0, 0},           {"\3teSt\0\0\0\0", 9, PITH_CORRUPT, 0, 0},
+                 {"\1te t\0\0\0\0", 9, PITH_CORRUPT, 0, 0},           {"\1teS", 4, PITH_CORRUPT, 0, 0}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        picture p = {.samples = draw(PITH_U8, 2, 3, 3, BLOBS)}, back;
+        p.notes = (pith_bytes){(uint8_t *)(uintptr_t)cases[i].bytes, cases[i].size};
+        assert_int_equal(picture_save(at("n.png"), true, &p, NULL), cases[i].save);
+        pith_tensor_release(&p.samples);
+        if (cases[i].save != PITH_OK) continue;
+        assert_int_equal(picture_load(at("n.png"), NULL, &back, NULL), cases[i].load);
+        assert_int_equal(back.notes.size, cases[i].kept);
+        picture_free(&back);
+    }
+}
+
+/* Written when payload version 0 was new. */
+static void an_old_file_still_decodes(void **state) {
+    (void)state;
+    static const char path[] = PITH_SOURCE_DIR "/tests/picture/fixtures/photo-0.pith";
+    static const uint64_t hashes[] = {0x36b5abdb42ebe324, 0x45672f1653ffa92f};
+    pith_reader *r;
+    assert_int_equal(pith_reader_open(&r, path, NULL, NULL), PITH_OK);
+    assert_int_equal(pith_reader_count(r), 2);
+    for (size_t i = 0; i < 2; i++) {
+        picture p;
+        pith_bytes section;
+        char name[PHOTO_NAME + 1];
+        assert_int_equal(pith_reader_view(r, i, &section, NULL), PITH_OK);
+        assert_int_equal(photo_section_read(NULL, section, &p, name, NULL), PITH_OK);
+        assert_string_equal(name, i ? "deep" : "colors");
+        assert_true(hash_bytes(p.samples.data, pith_tensor_bytes(&p.samples)) == hashes[i]);
+        assert_int_equal(p.notes.size, 13); /* gAMA */
+        picture_free(&p);
+    }
+    pith_reader_close(r);
+}
+
 static void put(uint8_t *p, uint64_t v, int bytes) {
     for (int i = 0; i < bytes; i++) p[i] = (uint8_t)(v >> 8 * i);
 }
@@ -307,6 +354,8 @@ int main(void) {
         cmocka_unit_test(flat_pictures_stay_within_what_bytes_may_claim),
         cmocka_unit_test(no_memory_is_an_error),
         cmocka_unit_test(an_album_comes_back_with_names_and_notes),
+        cmocka_unit_test(only_notes_that_stay_true_are_kept),
+        cmocka_unit_test(an_old_file_still_decodes),
         cmocka_unit_test(hostile_heads_are_refused),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
