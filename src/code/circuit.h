@@ -7,6 +7,7 @@
 #define CODE_CIRCUIT_H
 
 #include "pith/status.h"
+#include "tensor/tensor.h"
 
 enum { CIRCUIT_VALUES = 256, CIRCUIT_LANES = 16, CIRCUIT_MAX_STATES = 256, CIRCUIT_MAX_NODES = 1 << 16 };
 
@@ -50,7 +51,7 @@ typedef struct circuit {
     int32_t stride; /* the largest width */
     uint64_t hash;  /* XXH3 of the file: the model's name */
     circuit_node *node;
-    float *numbers; /* what the nodes point into */
+    pith_buffer *numbers; /* what the nodes point into */
 } circuit;
 
 /* A model to write: every array over states has stride `stride`. */

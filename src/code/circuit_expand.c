@@ -33,8 +33,9 @@ pith_status circuit_allocate(circuit *c, uint64_t limit, pith_error *err) {
     if (total * sizeof(float) > limit)
         return pith_fail(err, PITH_LIMIT, NULL, -1, "expected a model of at most %llu bytes of memory, found %llu",
                          (unsigned long long)limit, (unsigned long long)(total * sizeof(float)));
-    float *p = c->numbers = memory_zero(total, sizeof *p);
-    if (!p) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for a model of %zu numbers", total);
+    pith_status s = pith_buffer_new_lasting(&c->numbers, total * sizeof(float), err);
+    if (s) return s;
+    float *p = pith_buffer_data(c->numbers);
     for (int32_t i = 0; i < c->tree.nodes; i++) {
         circuit_node *n = &c->node[i];
         size_t width = (size_t)n->width, above = (size_t)n->above;

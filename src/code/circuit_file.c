@@ -217,6 +217,6 @@ void circuit_free(circuit *c) {
     if (!c) return;
     circuit_tree_free(&c->tree);
     memory_free(c->node);
-    memory_free(c->numbers);
+    pith_buffer_release(c->numbers);
     memory_free(c);
 }
