@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { PROBE_CHUNK = 1 << 20, PROBE_PASSES = 8, PROBE_ROUNDS = 200000 };
+enum { PROBE_CHUNK = 1 << 20, PROBE_PASSES = 32, PROBE_ROUNDS = 200000 };
 
 ISA_DECLARE(struct probe_kernels, probe);
 
