@@ -87,7 +87,7 @@ typedef struct states { /* of one of the two kinds of a chunk */
 } states;
 
 static void states_open(states *x, bool wide, int code) {
-    static const int lanes[2][4] = {{2, 8, 32, 64}, {1, 2, 4, BULK_LONG_LANES}};
+    static const int lanes[2][4] = {{2, 8, 32, 64}, {1, 4, 16, BULK_LONG_LANES}};
     x->wide = wide;
     x->code = code;
     x->lanes = lanes[wide][code];

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BULK_MIN_BITS = 10, BULK_MAX_BITS = 15, BULK_SLOT_BITS = 12, BULK_LANES = 64, BULK_LONG_LANES = 16 };
+enum { BULK_MIN_BITS = 10, BULK_MAX_BITS = 15, BULK_SLOT_BITS = 12, BULK_LANES = 64, BULK_LONG_LANES = 32 };
 
 /* A bank of tables of 1 << bits points. Up to 12 bits the decoder reads `slots` (symbol | width - 1 << 8 | point -
  * start << 20), 1 << bits a table; above, `symbols` (a byte a point) and then `masses`. 256 masses a table: width - 1

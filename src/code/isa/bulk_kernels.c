@@ -481,13 +481,11 @@ static const uint8_t *decode_long(const bulk_bank *b, uint64_t *state, int lanes
     enum { MOST = 4 * BULK_LONG_LANES + 32 }; /* bytes a round reads */
     if (lanes == BULK_LONG_LANES) {
         const bulk_bank bank = *b;
-        __m512i x = _mm512_loadu_si512(state), y = _mm512_loadu_si512(state + 8);
-        for (; i + BULK_LONG_LANES <= n && c.end - c.p >= MOST; i += BULK_LONG_LANES) {
-            x = decode_long_step(&bank, x, &c.p, out + i);
-            y = decode_long_step(&bank, y, &c.p, out + i + 8);
-        }
-        _mm512_storeu_si512(state, x);
-        _mm512_storeu_si512(state + 8, y);
+        __m512i x[4];
+        for (int k = 0; k < 4; k++) x[k] = _mm512_loadu_si512(state + 8 * k);
+        for (; i + BULK_LONG_LANES <= n && c.end - c.p >= MOST; i += BULK_LONG_LANES)
+            for (int k = 0; k < 4; k++) x[k] = decode_long_step(&bank, x[k], &c.p, out + i + 8 * k);
+        for (int k = 0; k < 4; k++) _mm512_storeu_si512(state + 8 * k, x[k]);
     }
 #endif
     return decode_long_plain(b, state, lanes, c, out + i, n - i);
