@@ -26,8 +26,13 @@ static bool look(void *user, double done, double total, const char *unit) {
     return true;
 }
 
-/* Beside the steps stand the loss curve, of at most a thousand lines, and what malloc keeps after a checkpoint. */
+/* Beside the steps stand the loss curve, of at most a thousand lines, and what malloc keeps after a checkpoint; under
+ * the address sanitizer also its quarantine, where freed memory waits. */
+#ifdef __SANITIZE_ADDRESS__
+enum { CURVE_KIB = 256 << 10 };
+#else
 enum { CURVE_KIB = 256 };
+#endif
 
 static void ten_thousand_steps_hold_what_a_hundred_held(void **state) {
     workshop *w = *state;
