@@ -34,7 +34,8 @@ static void shape(const pith_tensor *const *in, const void *attr, pith_tensor *o
     if (a->max) *saved = (size_t)pith_tensor_elements(out) * sizeof(int32_t);
 }
 
-static void max_pixel(const grad_call *c, window w, const float *x, float *y, int32_t *which) {
+static void max_pixel(const grad_call *c, window w, const float *restrict x, float *restrict y,
+                      int32_t *restrict which) {
     int64_t width = c->in[0]->shape[2], channels = c->in[0]->shape[3];
     for (int64_t k = 0; k < channels; k++) y[k] = x[(w.y0 * width + w.x0) * channels + k];
     for (int64_t k = 0; k < channels; k++) which[k] = (int32_t)(w.y0 * width + w.x0);
@@ -42,9 +43,10 @@ static void max_pixel(const grad_call *c, window w, const float *x, float *y, in
         for (int64_t j = w.x0; j < w.x1; j++) {
             const float *p = x + (i * width + j) * channels;
             for (int64_t k = 0; k < channels; k++) {
-                bool higher = p[k] > y[k];
-                y[k] = higher ? p[k] : y[k];
-                which[k] = higher ? (int32_t)(i * width + j) : which[k];
+                float value = p[k], most = y[k]; /* read and written whatever is higher, so that it becomes vectors */
+                int32_t before = which[k];
+                y[k] = value > most ? value : most;
+                which[k] = value > most ? (int32_t)(i * width + j) : before;
             }
         }
 }
