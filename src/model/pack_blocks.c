@@ -13,7 +13,8 @@
 
 #include <string.h>
 
-enum { SLICE_WEIGHTS = 1 << 20, SLICES_AT_ONCE = 16, RAW, PLANES, BASE, WAYS };
+enum { SLICE_WEIGHTS = 1 << 20, SLICES_AT_ONCE = 16 };
+enum { RAW, PLANES, BASE, WAYS }; /* first byte of a coded matrix: append only */
 
 typedef struct slice {
     pith_bytes coded; /* encoding: owned */

@@ -1,8 +1,10 @@
-/* pith info: how a model cuts text, as lines and as JSON, from the command line and from a file. */
+/* pith info: how a model cuts text, as lines and as JSON, from the command line and from a file; the coder of every
+ * tensor of a packed model. */
 #include "harness.h"
 
 #include "cli/command.h"
 
+#include <string.h>
 #include <unistd.h>
 
 static const char model[] = PITH_SOURCE_DIR "/share/lm-s.pith";
@@ -64,6 +66,28 @@ static void tokens_as_lines(void **state) {
     assert_string_equal(line, "97\ta\n98\tb\n");
 }
 
+/* Blocks and plain tensors alike have a coder with a name. */
+static void coder_of_every_tensor(void **state) {
+    (void)state;
+    char packed[64];
+    snprintf(packed, sizeof packed, "%s/q.pith", folder);
+    char *argv[] = {"pith", "pack", (char *)model, "-o", packed, "--type", "q4_k", "-q"};
+    assert_int_equal(command_main(8, argv), 0);
+    assert_int_equal(ASK(packed, "--json"), 0);
+    unlink(packed);
+    json_t *o = json_load_file(answer, 0, NULL);
+    const json_t *tensors = json_object_get(o, "tensors"), *t;
+    size_t i, blocks = 0;
+    json_array_foreach(tensors, i, t) {
+        const char *coder = json_string_value(json_object_get(t, "coder"));
+        assert_non_null(coder);
+        assert_string_not_equal(coder, "unknown");
+        blocks += strcmp(coder, "planes") == 0;
+    }
+    assert_true(blocks > 0);
+    json_decref(o);
+}
+
 static int set_up(void **state) {
     (void)state;
     if (!mkdtemp(folder)) return -1;
@@ -79,6 +103,7 @@ static int tear_down(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(tokens_as_json), cmocka_unit_test(tokens_as_lines)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(tokens_as_json), cmocka_unit_test(tokens_as_lines),
+                                       cmocka_unit_test(coder_of_every_tensor)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
