@@ -111,7 +111,7 @@ static void encode_tiles(void *user, int64_t begin, int64_t end, int worker) {
             const uint8_t *samples = samples_of(j, k, &tile, &size);
             j->hash[k] = hash_bytes(samples, size);
             copy_planes(j, k, &tile, false);
-            ok = ISA_SELECT(photo_kernels)->encode(photo_tables_get(), &tile, &j->part[k]);
+            ok = ISA_SELECT(photo_kernels)->encode(&tile, &j->part[k]);
         }
         if (!ok) fail(j, PITH_NO_MEMORY);
         memory_free(tile.planes);
@@ -126,7 +126,7 @@ static void decode_tiles(void *user, int64_t begin, int64_t end, int worker) {
         photo_tile tile;
         size_t size;
         pith_status s = make_tile(j, k, &tile) ? PITH_OK : PITH_NO_MEMORY;
-        if (s == PITH_OK) s = ISA_SELECT(photo_kernels)->decode(photo_tables_get(), j->part[k], &tile);
+        if (s == PITH_OK) s = ISA_SELECT(photo_kernels)->decode(j->part[k], &tile);
         if (s == PITH_OK) {
             const uint8_t *samples = samples_of(j, k, &tile, &size);
             copy_planes(j, k, &tile, true);

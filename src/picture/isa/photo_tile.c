@@ -10,8 +10,8 @@
 #include "picture/photo_tile.h"
 
 #include "base/isa.h"
+#include "code/mixing.h"
 #include "picture/photo_linear.h"
-#include "picture/photo_mixer.h"
 
 #include <stdlib.h>
 
@@ -20,6 +20,10 @@ enum {
     MEDIAN = FITS,
     BLEND,
     PREDICTIONS,
+    EXPERTS = 2 * PREDICTIONS, /* two a prediction: one by its energy, one by that and the cross */
+    SLOTS = 13,
+    NODES = 72,    /* of the tree of decisions */
+    RAREST = 16,   /* of 65536: what a decision is thought to be at least; bounds how many samples a byte may hold */
     ENERGIES = 64, /* classes of a size */
     CROSSES = 16,  /* classes of what other planes, or gradients, say of the size */
     MEANS = ENERGIES * (CROSSES + 1),
@@ -27,8 +31,7 @@ enum {
     SIGNS = 13,  /* classes of signed_class */
     TEXTURES = 64
 };
-_Static_assert(EXPERTS == 2 * PREDICTIONS, "two experts a prediction: one by its energy, one by that and the cross");
-_Static_assert(ENERGY <= SETS && CROSSES <= SETS && SIGNS * SIGNS <= CURVE_CONTEXTS, "contexts fit their tables");
+_Static_assert(CROSSES <= ENERGY && ENERGY <= SIGNS * SIGNS, "contexts fit the tables of `opinions`");
 
 typedef struct tap {
     int8_t x, y;
@@ -47,21 +50,35 @@ static const struct {
 } fits[FITS] = {{{18, 14, 10}, 9, 0.85f, 0.7f, {1, 0.6f, 0.3f}}, {{6, 6, 6}, 5, 0.96f, 0.95f, {1, 0.9f, 0.8f}}};
 
 /* Contexts of each slot, as choose_contexts computes them. */
-static const uint16_t contexts[SLOTS] = {ENERGY,          4 * SIGNS *SIGNS, 4 * SIGNS *SIGNS, 4 * TEXTURES,
-                                         64 * 8,          SIGNS * 12,       CROSSES *ENERGY,  16 * ENERGY,
-                                         SIGNS *ENERGY,   SIGNS *ENERGY,    6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS,
-                                         6 * SIGNS *SIGNS};
+static const mixing_shape opinions = {
+    .nodes = NODES,
+    .experts = EXPERTS,
+    .slots = SLOTS,
+    .inputs = MIXING_INPUTS,
+    .mixers = 2,
+    .sets = ENERGY,
+    .curves = 2,
+    .curve_contexts = SIGNS * SIGNS,
+    .expert_weight = MIXING_WEIGHT / EXPERTS,
+    .slot_weight = MIXING_WEIGHT / 11,
+    .rarest = RAREST,
+    .contexts = {ENERGY, 4 * SIGNS *SIGNS, 4 * SIGNS *SIGNS, 4 * TEXTURES, 64 * 8, SIGNS * 12, CROSSES *ENERGY,
+                 16 * ENERGY, SIGNS *ENERGY, SIGNS *ENERGY, 6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS}};
+
+static inline int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
+static inline int32_t max32(int32_t a, int32_t b) { return a > b ? a : b; }
+static inline int32_t limit(int32_t v, int32_t low, int32_t high) { return min32(max32(v, low), high); }
 
 typedef struct work { /* a plane at a time */
-    const photo_tables *tables;
+    const mixing_tables *tables;
     photo_tile t;
-    coder coder;
+    binary_coder coder;
     int fraction;       /* bits of predictions below the point */
     int coarse;         /* bits of a sample beyond 8, less what contexts gain by looking closer */
     int plane, earlier; /* planes that are complete, of which at most two are looked at */
     int16_t *residuals; /* of the blend, [plane][row][column] as t.planes */
     linear *fit;        /* [FITS] */
-    mixer *mixer;
+    mixing *mixing;
     int32_t *errors[PREDICTIONS];  /* [this row, row above][column + PHOTO_EDGE]: size, with fraction */
     int32_t means[EXPERTS][MEANS]; /* of such sizes times 1024 / 1.386 (a logistic's mean size is 1.386 scales) */
     /* of the sample at hand */
@@ -90,26 +107,17 @@ static inline uint32_t signed_class(const work *w, int32_t v) { /* SIGNS classes
 static inline void masses_below(const work *w, int32_t edge, int32_t *restrict mass) {
     const int32_t *restrict below = w->tables->below;
     for (int e = 0; e < EXPERTS; e++) {
-        int32_t at = limit(edge - w->center[e], -PHOTO_REACH * w->scale[e] + 1, PHOTO_REACH * w->scale[e] - 1);
+        int32_t at = limit(edge - w->center[e], -MIXING_REACH * w->scale[e] + 1, MIXING_REACH * w->scale[e] - 1);
         int32_t z = (at * w->inverse[e]) >> 8; /* 1/4096 of a scale: the product is below 18 * 2^20 */
-        int32_t i = limit((z >> 6) + PHOTO_ENDS, 0, 2 * PHOTO_ENDS), rest = z & 63;
+        int32_t i = limit((z >> 6) + MIXING_ENDS, 0, 2 * MIXING_ENDS), rest = z & 63;
         mass[e] = below[i] + (((below[i + 1] - below[i]) * rest) >> 6); /* steps are below 2^23 */
     }
 }
 
-/* PHOTO_NAT times the logarithm, from a float's exponent and the top of its mantissa; tiny masses count as 64. */
-static inline int32_t log_mass(const int32_t *restrict table, int32_t mass) {
-    float f = (float)(max32(mass, 0) + 64);
-    int32_t bits;
-    memcpy(&bits, &f, 4);
-    return (((bits >> 23) - 127) * 45426 >> 8) + table[bits >> 13 & 1023]; /* 45426 / 256 = PHOTO_NAT ln 2 */
-}
-
-static inline void expert_logits(const work *w, const int32_t *restrict yes, const int32_t *restrict no) {
-    const int32_t *restrict table = w->tables->log;
-    int32_t *restrict in = w->mixer->in;
-    for (int e = 0; e < EXPERTS; e++)
-        in[e] = limit(log_mass(table, yes[e]) - log_mass(table, no[e]), -PHOTO_LOGIT, PHOTO_LOGIT);
+/* Codes a decision of whose sides the experts think so. */
+static bool decide(work *w, int node, const int32_t *yes, const int32_t *no, bool bit) {
+    mixing_experts(w->tables, yes, no, w->mixing->in, EXPERTS);
+    return mixing_decide(w->mixing, &opinions, &w->coder, node, bit);
 }
 
 static inline int32_t edge_at(const work *w, int32_t value) { return (value << w->fraction) - (1 << w->fraction >> 1); }
@@ -119,8 +127,7 @@ static bool at_least(work *w, int node, int32_t edge, bool bit) {
     int32_t middle[EXPERTS], yes[EXPERTS], no[EXPERTS];
     masses_below(w, edge_at(w, edge), middle);
     for (int e = 0; e < EXPERTS; e++) yes[e] = w->high[e] - middle[e], no[e] = middle[e] - w->low[e];
-    expert_logits(w, yes, no);
-    bit = mixer_decide(w->mixer, &w->coder, node, bit);
+    bit = decide(w, node, yes, no, bit);
     memcpy(bit ? w->low : w->high, middle, sizeof middle);
     return bit;
 }
@@ -136,20 +143,16 @@ static int side_of(work *w, int32_t p, int32_t value) {
     masses_below(w, edge_at(w, p), w->low);
     masses_below(w, edge_at(w, p + 1), w->high);
     for (int e = 0; e < EXPERTS; e++) {
-        above[e] = PHOTO_FULL - w->high[e];
+        above[e] = MIXING_FULL - w->high[e];
         at[e] = w->high[e] - w->low[e], off[e] = w->low[e] + above[e];
     }
-    expert_logits(w, at, off);
-    if (mixer_decide(w->mixer, &w->coder, 0, value == p)) return 0;
+    if (decide(w, 0, at, off, value == p)) return 0;
     bool up = p == 0;
-    if (p > 0 && p < w->t.largest) {
-        expert_logits(w, above, w->low);
-        up = mixer_decide(w->mixer, &w->coder, 1, value > p);
-    }
+    if (p > 0 && p < w->t.largest) up = decide(w, 1, above, w->low, value > p);
     for (int e = 0; e < EXPERTS; e++) {
         int32_t below = w->low[e];
         w->low[e] = up ? w->high[e] : 0;
-        w->high[e] = up ? PHOTO_FULL : below;
+        w->high[e] = up ? MIXING_FULL : below;
     }
     return up ? 1 : -1;
 }
@@ -263,7 +266,7 @@ static uint32_t texture_of(const uint16_t *at, ptrdiff_t s, int32_t p) {
 static void choose_contexts(work *w, const uint16_t *at, const int16_t *e, int32_t x, int32_t p) {
     ptrdiff_t s = (ptrdiff_t)w->t.stride, back = (ptrdiff_t)w->t.plane_size;
     const int32_t *g = w->prediction;
-    uint32_t cross = cross_class(w, at, e), energy = choose_experts(w, x, cross), *c = w->mixer->context;
+    uint32_t cross = cross_class(w, at, e), energy = choose_experts(w, x, cross), *c = w->mixing->context;
     uint32_t above = (uint32_t)(g[BLEND] + (1 << w->fraction >> 1)), near = SIGN2(e[-1], e[-s]);
     int32_t other = w->plane > 1 ? e[-2 * back] : -32768;
     uint32_t color = w->plane ? SIGN2(e[-back], other) : SIGN2(at[-s] - at[-s - 1], at[-1] - at[-s - 1]);
@@ -280,8 +283,8 @@ static void choose_contexts(work *w, const uint16_t *at, const int16_t *e, int32
     c[10] = (w->plane ? SIGN2(e[-back], e[-back + 1] + e[-back + s]) : SIGN2(e[-s + 1], e[-s - 1])) * 6 + energy / 4;
     c[11] = SIGN2((at[-1] - p) / 2, (at[-s] - p) / 2) * 6 + energy / 4;
     c[12] = SIGN2((at[-s + 1] - p) / 2, (2 * at[-1] - at[-2] - p) / 2) * 6 + energy / 4;
-    w->mixer->set[0] = energy, w->mixer->set[1] = cross;
-    w->mixer->curve[0] = energy, w->mixer->curve[1] = near;
+    w->mixing->set[0] = energy, w->mixing->set[1] = cross;
+    w->mixing->curve[0] = energy, w->mixing->curve[1] = near;
 }
 
 /* ---- rows, planes, tiles ---- */
@@ -345,9 +348,9 @@ static void choose_taps(linear *l, const photo_tile *t, int earlier, int k) {
 static void end_plane(work *w) {
     for (int k = 0; w->fit && k < FITS; k++) memory_free(w->fit[k].above), memory_free(w->fit[k].row);
     for (int k = 0; k < PREDICTIONS; k++) memory_free(w->errors[k]);
-    if (w->mixer) mixer_free(w->mixer);
+    if (w->mixing) mixing_free(w->mixing);
     memory_free(w->fit);
-    memory_free(w->mixer);
+    memory_free(w->mixing);
 }
 
 /* False: out of memory; end_plane either way. */
@@ -357,7 +360,7 @@ static bool start_plane(work *w) {
     bool ok = true;
     w->earlier = min32(w->plane, 2);
     w->fit = memory_zero(FITS, sizeof *w->fit);
-    w->mixer = memory_zero(1, sizeof *w->mixer);
+    w->mixing = memory_zero(1, sizeof *w->mixing);
     for (int k = 0; k < PREDICTIONS; k++) ok &= (w->errors[k] = memory_zero(2 * width, sizeof(int32_t))) != NULL;
     for (int k = 0; w->fit && k < FITS; k++) {
         linear *l = &w->fit[k];
@@ -367,7 +370,7 @@ static bool start_plane(work *w) {
     }
     for (int e = 0; e < EXPERTS; e++)
         for (int i = 0; i < MEANS; i++) w->means[e][i] = (2 << w->fraction) << 9;
-    return ok && w->fit && w->mixer && mixer_start(w->mixer, w->tables, contexts);
+    return ok && w->fit && w->mixing && mixing_start(w->mixing, &opinions);
 }
 
 static bool code_planes(work *w) {
@@ -387,17 +390,18 @@ static bool code_planes(work *w) {
     return ok;
 }
 
-static work *new_work(const photo_tables *tables, const photo_tile *tile) {
+static work *new_work(const photo_tile *tile) {
     work *w = memory_zero(1, sizeof *w);
     if (!w) return NULL;
-    w->tables = tables, w->t = *tile;
+    w->tables = mixing_tables_get();
+    w->t = *tile;
     w->fraction = tile->largest > 255 ? 2 : 6;
     w->coarse = tile->largest > 255 ? 4 : 0;
     return w;
 }
 
-static bool encode(const photo_tables *tables, const photo_tile *tile, pith_bytes *out) {
-    work *w = new_work(tables, tile);
+static bool encode(const photo_tile *tile, pith_bytes *out) {
+    work *w = new_work(tile);
     if (!w) return false;
     binary_encoder *e = &w->coder.out;
     binary_encode_open(e);
@@ -408,8 +412,8 @@ static bool encode(const photo_tables *tables, const photo_tile *tile, pith_byte
     return ok;
 }
 
-static pith_status decode(const photo_tables *tables, pith_bytes in, photo_tile *tile) {
-    work *w = new_work(tables, tile);
+static pith_status decode(pith_bytes in, photo_tile *tile) {
+    work *w = new_work(tile);
     if (!w) return PITH_NO_MEMORY;
     w->coder.decoding = true;
     binary_decode_open(&w->coder.in, in);
