@@ -3,7 +3,7 @@
  * A. Liu, S. Mandt, G. Van den Broeck, "Lossless compression with probabilistic circuits" (ICLR 2022, arXiv
  * 2111.11632). Coding costs 2 M^2 multiply-adds an edge and picture. Unlike the paper, the posterior of a node's state
  * is kept and a value coded with masses of 24 bits; 64 pictures share one range coder, so that its end costs nothing.
- * Subtrees of background take one bit (code/circuit_coder.c).
+ * Subtrees of background take one bit (code/circuit_walk.c).
  *
  * A file has a section CIRC, all little-endian: u64 name of the model, u64 XXH3 of all values, u64 pictures, u16 width,
  * height, channels, zero; the bytes of each segment of 64 pictures (7 bits a byte, least first, high bit: more follow);
