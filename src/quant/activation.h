@@ -1,17 +1,19 @@
 /* quant/activation.h - what a row of inputs is turned into before it meets a packed matrix.
  *
- * Beside the plain types there is ACTIVATION_Q8: 8-bit codes with one scale for 32 inputs, laid out for the kernels.
- * Rows go in tiles of 8, the rest in tiles of 4, 2 and 1, one after the other, T * cols * 3 / 2 bytes each:
- *   int8_t code[cols / 32][T][32];    x = scale * code, |code| <= 127
- *   float  number[cols / 32][4][T];   scale, scale * sum of codes 0-15, of codes 16-31, of all
- * The sums carry the offsets of weights that are scale * code + minimum. A group that holds infinity or NaN has NaN for
- * a scale, so that the fault is seen in what comes out. */
+ * Beside the plain types there are ACTIVATION_Q8 and ACTIVATION_Q8_BLOCK: 8-bit codes with one scale for 32 inputs, of
+ * eleven bits, and for 256 inputs, laid out for the kernels. Which of them a weight format takes, and how they round,
+ * is what GGUF's other runners do, so that logits agree. Rows go in tiles of 8, the rest in tiles of 4, 2 and 1, one
+ * after the other, T * cols * 3 / 2 bytes each: int8_t code[cols / 32][T][32];    x = scale * code, |code| <= 127 float
+ * number[cols / 32][4][T];   scale, scale * sum of codes 0-15, of codes 16-31, of all The sums carry the offsets of
+ * weights that are scale * code + minimum. A group that holds infinity or NaN has NaN for a scale, so that the fault is
+ * seen in what comes out. */
 #ifndef QUANT_ACTIVATION_H
 #define QUANT_ACTIVATION_H
 
 #include "tensor/types.h"
 
-enum { ACTIVATION_Q8 = PITH_TYPES + 1, ACTIVATION_TILE = 8, ACTIVATION_GROUP = 32 };
+enum { ACTIVATION_Q8 = PITH_TYPES + 1, ACTIVATION_Q8_BLOCK };
+enum { ACTIVATION_TILE = 8, ACTIVATION_GROUP = 32, ACTIVATION_BLOCK = 256 };
 enum { ACTIVATION_SCALE, ACTIVATION_LOW, ACTIVATION_HIGH, ACTIVATION_SUM, ACTIVATION_NUMBERS };
 
 /* Rows of the tile that begins where `left` rows remain. */
@@ -24,7 +26,7 @@ uint64_t activation_bytes(uint16_t type, int64_t n, int64_t cols);
 void activation_from_f32(uint16_t type, const float *x, int64_t n, int64_t cols, void *out);
 
 struct activation_kernels {
-    void (*q8)(const float *x, int tile, int64_t cols, uint8_t *out); /* one tile */
+    void (*q8)(const float *x, int tile, int64_t cols, int64_t span, uint8_t *out); /* one tile, `span` to a scale */
 };
 
 #endif

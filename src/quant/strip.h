@@ -24,8 +24,8 @@ const strip_layout *strip_layout_of(uint16_t type);
 int64_t strip_bytes(const strip_layout *l, int64_t blocks);
 int64_t strip_heads(const strip_layout *l, int64_t blocks);
 
-/* For pith_format: prepare builds the strips, restore reads blocks back from them; mul takes ACTIVATION_Q8 and works
- * without strips too, slowly. */
+/* For pith_format: prepare builds the strips, restore reads blocks back from them; mul takes ACTIVATION_Q8 or _Q8_BLOCK
+ * and works without strips too, slowly. */
 pith_status strip_prepare(const pith_packed *p, pith_buffer **fast, pith_error *err);
 void strip_restore(const pith_packed *p, const pith_buffer *fast, int64_t row, int64_t rows, void *out);
 void strip_mul(const pith_packed *p, const pith_buffer *fast, const void *x, int64_t n, int64_t row, int64_t rows,
@@ -36,7 +36,7 @@ typedef struct strip_call {
     const uint8_t *strip;
     int64_t heads, bytes; /* of a strip */
     int64_t cols, rows;
-    const uint8_t *x; /* ACTIVATION_Q8, n rows */
+    const uint8_t *x; /* ACTIVATION_Q8 or _Q8_BLOCK, n rows */
     int64_t n;
     float *y;
     int64_t ldy;

@@ -120,7 +120,7 @@ static void extreme_codes(void **state) { /* all codes of all bytes, largest inp
     for (const pith_format *const *f = pith_formats; *f; f++) {
         if ((*f)->block == 1) continue;
         problem q = open_problem(*f, 16, 256, 9);
-        for (int64_t i = 0; i < q.n * 256; i++) q.x[i] = i % 3 ? 1.0f : -1.0f;
+        for (int64_t i = 0; i < q.n * 256; i++) q.x[i] = i % 3 ? 127.0f : -127.0f; /* scale 1 */
         activation_from_f32((*f)->activation, q.x, q.n, 256, q.in);
         memset(q.wanted, 0, sizeof(double) * 16 * 9), memset(q.weight, 0, sizeof(double) * 16 * 9);
         memset(q.truth, 0, sizeof(double) * 16 * 9);
@@ -197,10 +197,32 @@ static void inputs_alike(void **state) { /* the same bits at every level; a faul
     for (int i = 0; i < 3; i++) assert_true(isfinite(numbers[16 * i + 1]));
 }
 
+static void blocks_alike(void **state) { /* one scale for 256 inputs, the largest of which has code 127 */
+    (void)state;
+    enum { N = 3, COLS = 512 };
+    float x[N * COLS];
+    rng random = rng_new(5, 6);
+    for (int i = 0; i < N * COLS; i++) x[i] = (float)rng_normal(&random) * powf(10, (float)(i / 256));
+    x[3 * 256] = -1e30f, x[4 * 256 + 7] = NAN;
+    uint8_t first[4 * N * COLS], other[4 * N * COLS];
+    for (int level = 0; level < ISA_LEVELS; level++) {
+        isa_force((isa_level)level);
+        activation_from_f32(ACTIVATION_Q8_BLOCK, x, N, COLS, level ? other : first);
+        if (level) assert_memory_equal(first, other, activation_bytes(ACTIVATION_Q8_BLOCK, N, COLS));
+    }
+    isa_force(isa_detected());
+    const float *pair = (const float *)(first + 2 * COLS); /* numbers of the first tile: two rows */
+    for (int g = 0; g < 16; g++) assert_true(pair[8 * g] == pair[8 * (g / 8 * 8)]);
+    assert_true(pair[64] > 5 * pair[0] && pair[64 + 1] == 1e30f / 127.0f);
+    assert_int_equal((int8_t)first[(8 * 2 + 1) * 32], -127);
+    const float *last = (const float *)(first + activation_bytes(ACTIVATION_Q8_BLOCK, 2, COLS) + COLS);
+    assert_true(isnan(last[0]) && isfinite(last[32]));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format),   cmocka_unit_test(every_half_float), cmocka_unit_test(extreme_codes),
-        cmocka_unit_test(rows_come_back), cmocka_unit_test(inputs_alike),
+        cmocka_unit_test(rows_come_back), cmocka_unit_test(inputs_alike),     cmocka_unit_test(blocks_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* quant/isa/activation.c - inputs to 8-bit codes, 32 to a scale. Same bits at every level: a maximum, one product and
- * one rounding an element, and whole-number sums. */
+/* quant/isa/activation.c - inputs to 8-bit codes, 32 or 256 to a scale. Same bits at every level: a maximum, one
+ * product and one rounding an element, and whole-number sums. */
 #include "quant/activation.h"
 
 #include "base/isa.h"
@@ -10,11 +10,6 @@
 #include <immintrin.h>
 #endif
 
-typedef struct group {
-    float scale;
-    int low, high; /* sums of the codes of each half */
-} group;
-
 /* The largest magnitude is found among the bit patterns, where NaN and infinity rank above all numbers. */
 static float scale_of(uint32_t high, float *inverse) {
     float largest;
@@ -24,52 +19,71 @@ static float scale_of(uint32_t high, float *inverse) {
     return high < 0x7f800000u ? (*inverse > 0 ? largest / 127.0f : 0) : NAN;
 }
 
+/* To the eleven bits of a half float, but with the range of a float. */
+static float eleven_bits(float scale) {
+    uint32_t bits;
+    memcpy(&bits, &scale, 4);
+    bits = (bits + 0x0fff + (bits >> 13 & 1)) & ~0x1fffu;
+    float rounded;
+    memcpy(&rounded, &bits, 4);
+    return isfinite(scale) && isfinite(rounded) ? rounded : scale;
+}
+
+typedef struct sums {
+    int low, high; /* of the codes of each half of a group */
+} sums;
+
 #if PITH_ISA_LEVEL == 2
-static group quantize(const float *x, int8_t *code) {
-    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
-    __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    __m512i high = _mm512_max_epu32(_mm512_and_si512(_mm512_castps_si512(a), magnitude),
-                                    _mm512_and_si512(_mm512_castps_si512(b), magnitude));
-    group g;
-    float inverse;
-    g.scale = scale_of(_mm512_reduce_max_epu32(high), &inverse);
+static uint32_t magnitude(const float *x, int64_t n) {
+    __m512i high = _mm512_setzero_si512(), mask = _mm512_set1_epi32(0x7fffffff);
+    for (int64_t i = 0; i < n; i += 16)
+        high = _mm512_max_epu32(high, _mm512_and_si512(_mm512_loadu_si512(x + i), mask));
+    return _mm512_reduce_max_epu32(high);
+}
+
+static sums quantize(const float *x, float inverse, int8_t *code) {
     __m512 by = _mm512_set1_ps(inverse);
-    __m512i p = _mm512_cvtps_epi32(_mm512_mul_ps(a, by)), q = _mm512_cvtps_epi32(_mm512_mul_ps(b, by));
+    __m512i p = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), by)),
+            q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16), by));
     if (inverse == 0) p = q = _mm512_setzero_si512();
     _mm_storeu_si128((__m128i *)code, _mm512_cvtepi32_epi8(p));
     _mm_storeu_si128((__m128i *)(code + 16), _mm512_cvtepi32_epi8(q));
-    g.low = _mm512_reduce_add_epi32(p), g.high = _mm512_reduce_add_epi32(q);
-    return g;
+    return (sums){_mm512_reduce_add_epi32(p), _mm512_reduce_add_epi32(q)};
 }
 #else
-static group quantize(const float *x, int8_t *code) {
-    uint32_t bits[32], high = 0;
-    memcpy(bits, x, sizeof bits);
-    for (int i = 0; i < 32; i++) {
-        uint32_t magnitude = bits[i] & 0x7fffffff;
-        high = magnitude > high ? magnitude : high;
+static uint32_t magnitude(const float *x, int64_t n) {
+    uint32_t high = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, x + i, 4);
+        high = (bits & 0x7fffffff) > high ? bits & 0x7fffffff : high;
     }
-    group g = {.low = 0};
-    float inverse;
-    g.scale = scale_of(high, &inverse);
+    return high;
+}
+
+static sums quantize(const float *x, float inverse, int8_t *code) {
+    sums s = {0};
     for (int i = 0; i < 32; i++) code[i] = inverse > 0 ? (int8_t)rintf(x[i] * inverse) : 0;
-    for (int i = 0; i < 16; i++) g.low += code[i], g.high += code[i + 16];
-    return g;
+    for (int i = 0; i < 16; i++) s.low += code[i], s.high += code[i + 16];
+    return s;
 }
 #endif
 
-static void q8(const float *x, int tile, int64_t cols, uint8_t *out) {
-    int64_t groups = cols / ACTIVATION_GROUP;
+static void q8(const float *x, int tile, int64_t cols, int64_t span, uint8_t *out) {
     int8_t *codes = (int8_t *)out;
-    float *numbers = (float *)(out + (int64_t)tile * cols);
-    for (int t = 0; t < tile; t++)
-        for (int64_t g = 0; g < groups; g++) {
-            group made = quantize(x + t * cols + g * ACTIVATION_GROUP, codes + (g * tile + t) * ACTIVATION_GROUP);
+    float *numbers = (float *)(out + (int64_t)tile * cols), scale = 0, inverse = 0;
+    for (int t = 0; t < tile; t++, x += cols)
+        for (int64_t g = 0; g < cols / ACTIVATION_GROUP; g++) {
+            if (g * ACTIVATION_GROUP % span == 0) {
+                scale = scale_of(magnitude(x + g * ACTIVATION_GROUP, span), &inverse);
+                if (span == ACTIVATION_GROUP) scale = eleven_bits(scale);
+            }
+            sums s = quantize(x + g * ACTIVATION_GROUP, inverse, codes + (g * tile + t) * ACTIVATION_GROUP);
             float *n = numbers + g * ACTIVATION_NUMBERS * tile + t;
-            n[ACTIVATION_SCALE * tile] = made.scale;
-            n[ACTIVATION_LOW * tile] = made.scale * (float)made.low;
-            n[ACTIVATION_HIGH * tile] = made.scale * (float)made.high;
-            n[ACTIVATION_SUM * tile] = made.scale * (float)(made.low + made.high);
+            n[ACTIVATION_SCALE * tile] = scale;
+            n[ACTIVATION_LOW * tile] = scale * (float)s.low;
+            n[ACTIVATION_HIGH * tile] = scale * (float)s.high;
+            n[ACTIVATION_SUM * tile] = scale * (float)(s.low + s.high);
         }
 }
 
