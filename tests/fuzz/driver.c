@@ -1,8 +1,7 @@
 /* driver.c - runs a fuzz target without libFuzzer: seeds, then random mutations of them.
  *
- *     fuzz_X [--seconds N] [--seed S]     the seeds, every cut of the small ones, then mutations for N seconds
- *                                         (default 2)
- *     fuzz_X FILE...                      these inputs alone, as libFuzzer does
+ *     fuzz_X [--seconds N] [--seed S]     the seeds, every cut of the small ones, then mutations for N seconds (default
+ * 2) fuzz_X FILE...                      these inputs alone, as libFuzzer does
  *
  * Same --seed, same inputs in the same order. An input that crashes is left in fuzz-crash-TARGET in the working folder,
  * together with the words of the signal. */
@@ -16,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -50,21 +48,15 @@ static void on_crash(int signal_number) {
     raise(signal_number);
 }
 
-/* Of processor time, 0: none any more. A machine that is busy or paused is no hang; a deadlock is CTest's to find. */
-static void allow(int seconds) {
-    struct itimerval t = {.it_value.tv_sec = seconds};
-    setitimer(ITIMER_PROF, &t, NULL);
-}
-
 /* From an allocation of exactly its size, so that a sanitizer sees the first byte read past it. */
 static void run_one(const uint8_t *data, size_t size) {
     uint8_t *copy = malloc(size ? size : 1);
     if (!copy) exit(1);
     if (size) memcpy(copy, data, size);
     current = copy, current_size = size;
-    allow(HANG_SECONDS);
+    alarm(HANG_SECONDS);
     LLVMFuzzerTestOneInput(copy, size);
-    allow(0);
+    alarm(0);
     free(copy);
 }
 
@@ -203,7 +195,7 @@ int main(int argc, char **argv) {
     }
     const char *name = strrchr(argv[0], '/');
     snprintf(crash_path, sizeof crash_path, "fuzz-crash-%s", name ? name + 1 : argv[0]);
-    for (int s = 0; s < 5; s++) signal((int[]){SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGPROF}[s], on_crash);
+    for (int s = 0; s < 5; s++) signal((int[]){SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGALRM}[s], on_crash);
     if (i < argc) {
         for (; i < argc; i++) failed |= run_file(argv[i]);
         return failed;
