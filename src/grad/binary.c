@@ -82,7 +82,8 @@ static void backward_same(void *user, int64_t begin, int64_t end, int worker) {
     const binary_attr *attr = c->attr;
     float *da = f32(c->din[0]), *db = f32(c->din[1]);
     binary_kernel()->backward(attr->kind, end - begin, f32(c->in[0]) + begin, 1, f32(c->in[1]) + begin, 1,
-                              f32(c->dout[0]) + begin, da ? da + begin : NULL, db ? db + begin : NULL);
+                              f32(c->dout[0]) + begin, da ? da + begin : NULL, db ? db + begin : NULL, c->fresh[0],
+                              c->fresh[1]);
 }
 
 static void backward_rows(const grad_call *c, int64_t begin, int64_t end, float *da, float *db) {
@@ -91,7 +92,8 @@ static void backward_rows(const grad_call *c, int64_t begin, int64_t end, float 
     for (int64_t r = begin; r < end; r++) {
         int64_t at = row_of_b(&p, c->in[0], r);
         binary_kernel()->backward(attr->kind, p.cols, f32(c->in[0]) + r * p.cols, 1, f32(c->in[1]) + at, p.step_b,
-                                  f32(c->dout[0]) + r * p.cols, da ? da + r * p.cols : NULL, db ? db + at : NULL);
+                                  f32(c->dout[0]) + r * p.cols, da ? da + r * p.cols : NULL, db ? db + at : NULL,
+                                  c->fresh[0], false);
     }
 }
 
@@ -112,8 +114,11 @@ static void backward(const grad_call *c) {
     if (!c->din[1]) return;
     bool one_row = pith_tensor_elements(c->in[1]) == p.cols && p.step_b; /* a bias: the frequent case */
     if (one_row && attr->kind == BINARY_ADD)
-        sum_rows(f32(c->dout[0]), p.rows, p.cols, f32(c->din[1]), true, c->scratch);
-    else backward_rows(c, 0, p.rows, NULL, f32(c->din[1]));
+        sum_rows(f32(c->dout[0]), p.rows, p.cols, f32(c->din[1]), !c->fresh[1], c->scratch);
+    else {
+        if (c->fresh[1]) memset(c->din[1]->data, 0, pith_tensor_bytes(c->din[1]));
+        backward_rows(c, 0, p.rows, NULL, f32(c->din[1]));
+    }
 }
 
 static void forward_f64(const grad_call *c) {
@@ -146,6 +151,7 @@ static void sample(rng *r, int k, grad_case *c) {
 const grad_op grad_op_binary = {.name = "binary",
                                 .keep_in = 3,
                                 .deterministic = true,
+                                .fresh_ok = true,
                                 .cases = 6 * BINARY_KINDS,
                                 .shape = shape,
                                 .forward = forward,

@@ -1,8 +1,14 @@
 /* grad/each.c - helpers of the operations. */
 #include "grad/each.h"
+#include "grad/kernels.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { RUN_ROWS = 256 }; /* rows summed in f32 before the sum goes to double, unless rows are short */
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static void print_shape(const pith_tensor *t) {
     if (!t) {
@@ -38,34 +44,41 @@ void *op_scratch(const grad_call *c, size_t bytes) {
     abort();
 }
 
-enum { SUM_ROWS = 512 };
-
+/* The middle of x (outer, middle, inner) is cut into runs; partial holds the sum of each. */
 typedef struct row_sum {
     const float *x;
-    int64_t rows, cols;
+    int64_t middle, inner, run, runs;
     float *partial;
 } row_sum;
 
-static void sum_chunk(void *user, int64_t begin, int64_t end, int worker) {
+static void sum_runs(void *user, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const row_sum *s = user;
-    for (int64_t chunk = begin; chunk < end; chunk++) {
-        float *to = s->partial + chunk * s->cols;
-        int64_t first = chunk * SUM_ROWS, last = first + SUM_ROWS < s->rows ? first + SUM_ROWS : s->rows;
-        memset(to, 0, (size_t)s->cols * sizeof *to);
-        for (int64_t r = first; r < last; r++)
-            for (int64_t j = 0; j < s->cols; j++) to[j] += s->x[r * s->cols + j];
+    for (int64_t i = begin; i < end; i++) {
+        int64_t outer = i / s->runs, first = i % s->runs * s->run;
+        int64_t rows = s->middle - first < s->run ? s->middle - first : s->run;
+        binary_kernel()->sum_rows(rows, s->inner, s->x + (outer * s->middle + first) * s->inner,
+                                  s->partial + i * s->inner);
     }
 }
 
-void sum_rows(const float *x, int64_t rows, int64_t cols, float *to, bool add, arena *scratch) {
-    int64_t chunks = (rows + SUM_ROWS - 1) / SUM_ROWS;
+void sum_middle(const float *x, int64_t outer, int64_t middle, int64_t inner, double scale, float *y, bool add,
+                arena *scratch) {
     size_t mark = arena_mark(scratch);
-    row_sum s = {x, rows, cols, arena_alloc(scratch, (size_t)(chunks * cols) * sizeof(float))};
+    row_sum s = {.x = x, .middle = middle, .inner = inner, .run = most(RUN_ROWS, row_grain(inner))};
+    s.runs = (middle + s.run - 1) / s.run;
+    s.partial = arena_alloc(scratch, (size_t)(outer * s.runs * inner) * sizeof(float));
     assert(s.partial && "scratch arena is full");
-    parallel_for(chunks, 1 + EACH_GRAIN / (SUM_ROWS * (cols + 1)), sum_chunk, &s);
-    if (!add) memset(to, 0, (size_t)cols * sizeof *to);
-    for (int64_t c = 0; c < chunks; c++)
-        for (int64_t j = 0; j < cols; j++) to[j] += s.partial[c * cols + j];
+    parallel_for(outer * s.runs, 1 + EACH_GRAIN / (least(s.run, middle) * inner + 1), sum_runs, &s);
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t k = 0; k < inner; k++) {
+            double sum = 0;
+            for (int64_t i = 0; i < s.runs; i++) sum += (double)s.partial[(o * s.runs + i) * inner + k];
+            y[o * inner + k] = (float)((add ? (double)y[o * inner + k] : 0) + sum * scale);
+        }
     arena_release(scratch, mark);
+}
+
+void sum_rows(const float *x, int64_t rows, int64_t cols, float *to, bool add, arena *scratch) {
+    sum_middle(x, 1, rows, cols, 1, to, add, scratch);
 }

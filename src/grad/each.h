@@ -25,7 +25,11 @@ void op_output(pith_tensor *out, int type, int rank, const int64_t *shape);
 /* Scratch memory of a call; aborts when the arena is full (its address space is a terabyte). */
 void *op_scratch(const grad_call *c, size_t bytes);
 
-/* to[j] (+)= sum over rows of x[row][j]; the cut of the sum does not depend on the number of threads. */
+/* y (+)= scale * sum over the middle of x (outer, middle, inner); the cut of the sum does not depend on the number of
+ * threads. */
+void sum_middle(const float *x, int64_t outer, int64_t middle, int64_t inner, double scale, float *y, bool add,
+                arena *scratch);
+/* to[j] (+)= sum over rows of x[row][j] */
 void sum_rows(const float *x, int64_t rows, int64_t cols, float *to, bool add, arena *scratch);
 
 #endif

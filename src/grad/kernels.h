@@ -43,13 +43,14 @@ typedef struct unary_kernels {
 typedef struct binary_kernels {
     /* a and b have n values (step 1) or one (step 0) */
     void (*forward)(binary_kind kind, int64_t n, const float *a, int step_a, const float *b, int step_b, float *y);
-    /* da and db, shaped as a and b, are added to; either may be NULL */
+    /* da and db are shaped as a and b; either may be NULL */
     void (*backward)(binary_kind kind, int64_t n, const float *a, int step_a, const float *b, int step_b,
-                     const float *dy, float *da, float *db);
+                     const float *dy, float *da, float *db, bool fresh_a, bool fresh_b);
     void (*swiglu)(int64_t n, const float *gate, const float *up, float *y);
     void (*swiglu_backward)(int64_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup,
                             bool fresh_gate, bool fresh_up);
-    void (*add)(int64_t n, const float *x, float *y); /* y += x */
+    /* sum[j] = sum over rows of x[row][j], n columns, in order of the rows unless n is 1 */
+    void (*sum_rows)(int64_t rows, int64_t n, const float *x, float *sum);
 } binary_kernels;
 
 /* Norms of one row; isa/norm_fast.c */

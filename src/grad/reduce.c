@@ -32,43 +32,43 @@ static void shape(const pith_tensor *const *in, const void *attr, pith_tensor *o
     op_output(out, x->type, rank, s);
 }
 
-enum { RUN = 1024 }; /* rows summed in f32 before the sum goes to double */
-
-/* Sums of the columns of one outer block. */
-static void sum_block(const float *x, extent e, float *y, double *sum, float *part) {
-    memset(sum, 0, (size_t)e.inner * sizeof *sum);
-    for (int64_t m = 0; m < e.middle; m += RUN) {
-        memset(part, 0, (size_t)e.inner * sizeof *part);
-        for (int64_t i = m; i < e.middle && i < m + RUN; i++)
-            for (int64_t k = 0; k < e.inner; k++) part[k] += x[i * e.inner + k];
-        for (int64_t k = 0; k < e.inner; k++) sum[k] += (double)part[k];
-    }
-    for (int64_t k = 0; k < e.inner; k++) y[k] = (float)(sum[k] * e.scale);
-}
-
 static void forward(const grad_call *c) {
     extent e = extent_of(c->in[0], c->attr);
-    double *sum = op_scratch(c, (size_t)e.inner * sizeof *sum);
-    float *part = op_scratch(c, (size_t)e.inner * sizeof *part);
-    for (int64_t o = 0; o < e.outer; o++)
-        sum_block(f32(c->in[0]) + o * e.middle * e.inner, e, f32(c->out[0]) + o * e.inner, sum, part);
+    sum_middle(f32(c->in[0]), e.outer, e.middle, e.inner, e.scale, f32(c->out[0]), false, c->scratch);
 }
 
+static void spread(int64_t n, const float *restrict dy, float scale, float *restrict dx, bool fresh) {
+    if (fresh)
+        for (int64_t k = 0; k < n; k++) dx[k] = dy[k] * scale;
+    else
+        for (int64_t k = 0; k < n; k++) dx[k] += dy[k] * scale;
+}
+
+static void spread_one(int64_t n, float dy, float *dx, bool fresh) {
+    if (fresh)
+        for (int64_t k = 0; k < n; k++) dx[k] = dy;
+    else
+        for (int64_t k = 0; k < n; k++) dx[k] += dy;
+}
+
+/* Rows of `inner` values; those of one value as far as they belong to one sum. */
 static void backward_rows(void *user, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const grad_call *c = user;
     extent e = extent_of(c->in[0], c->attr);
-    float scale = (float)e.scale;
-    for (int64_t row = begin; row < end; row++) {
-        float *dx = f32(c->din[0]) + row * e.inner;
-        const float *dy = f32(c->dout[0]) + row / e.middle * e.inner;
-        for (int64_t k = 0; k < e.inner; k++) dx[k] += dy[k] * scale;
+    float scale = (float)e.scale, *dx = f32(c->din[0]);
+    for (int64_t row = begin, rows; row < end; row += rows) {
+        int64_t outer = row / e.middle, left = (outer + 1) * e.middle - row;
+        const float *dy = f32(c->dout[0]) + outer * e.inner;
+        rows = e.inner > 1 ? 1 : left < end - row ? left : end - row;
+        if (e.inner > 1) spread(e.inner, dy, scale, dx + row * e.inner, c->fresh[0]);
+        else spread_one(rows, *dy * scale, dx + row, c->fresh[0]);
     }
 }
 
 static void backward(const grad_call *c) {
     extent e = extent_of(c->in[0], c->attr);
-    if (c->din[0]) parallel_for(e.outer * e.middle, row_grain(e.inner), backward_rows, (void *)c);
+    if (c->din[0] && e.inner) parallel_for(e.outer * e.middle, row_grain(e.inner), backward_rows, (void *)c);
 }
 
 static void forward_f64(const grad_call *c) {
@@ -83,14 +83,16 @@ static void forward_f64(const grad_call *c) {
 
 static void sample(rng *r, int k, grad_case *c) {
     (void)r;
-    static const reduce_attr v[] = {{0, 3, true}, {1, 1, false}, {0, 1, true}, {2, 1, false}, {1, 0, true}};
-    case_input(c, -1, 1, CASE_SHAPE(3, k == 3 ? 0 : 5, 7));
+    static const reduce_attr v[] = {{0, 3, true}, {1, 1, false}, {0, 1, true}, {2, 1, false},
+                                    {1, 0, true}, {2, 1, true},  {0, 2, true}, {1, 1, true}};
+    case_input(c, -1, 1, CASE_SHAPE(k == 6 ? 150 : 3, k == 3 ? 0 : 5, k == 7 ? 0 : 7));
     case_attr(c, &v[k], sizeof v[k]);
 }
 
 const grad_op grad_op_reduce = {.name = "reduce",
                                 .deterministic = true,
-                                .cases = 5,
+                                .fresh_ok = true,
+                                .cases = 8,
                                 .shape = shape,
                                 .forward = forward,
                                 .backward = backward,

@@ -31,35 +31,37 @@ static void forward(binary_kind kind, int64_t n, const float *a, int sa, const f
 }
 
 /* d (+)= slope for each i; d is one number when its step is 0. */
-#define SPREAD(d, step, slope)                         \
-    if (step)                                          \
+#define SPREAD(d, step, fresh, slope)                  \
+    if (step && fresh)                                 \
+        for (int64_t i = 0; i < n; i++) d[i] = slope;  \
+    else if (step)                                     \
         for (int64_t i = 0; i < n; i++) d[i] += slope; \
     else {                                             \
         float sum = 0;                                 \
         for (int64_t i = 0; i < n; i++) sum += slope;  \
-        *d += sum;                                     \
+        *d = (fresh ? 0 : *d) + sum;                   \
     }
 
-static void backward_a(binary_kind kind, int64_t n, const float *b, int sb, const float *dy, float *restrict da,
-                       int sa) {
+static void backward_a(binary_kind kind, int64_t n, const float *b, int sb, const float *dy, float *restrict da, int sa,
+                       bool fresh) {
     switch (kind) {
     case BINARY_ADD:
-    case BINARY_SUB: SPREAD(da, sa, dy[i]) break;
-    case BINARY_MUL: SPREAD(da, sa, dy[i] * b[sb * i]) break;
-    case BINARY_DIV: SPREAD(da, sa, dy[i] / b[sb * i]) break;
+    case BINARY_SUB: SPREAD(da, sa, fresh, dy[i]) break;
+    case BINARY_MUL: SPREAD(da, sa, fresh, dy[i] * b[sb * i]) break;
+    case BINARY_DIV: SPREAD(da, sa, fresh, dy[i] / b[sb * i]) break;
     case BINARY_KINDS: break;
     }
 }
 
 static void backward(binary_kind kind, int64_t n, const float *a, int sa, const float *b, int sb, const float *dy,
-                     float *da, float *db) {
-    if (da) backward_a(kind, n, b, sb, dy, da, sa);
+                     float *da, float *db, bool fresh_a, bool fresh_b) {
+    if (da) backward_a(kind, n, b, sb, dy, da, sa, fresh_a);
     if (!db) return;
     switch (kind) {
-    case BINARY_ADD: SPREAD(db, sb, dy[i]) break;
-    case BINARY_SUB: SPREAD(db, sb, -dy[i]) break;
-    case BINARY_MUL: SPREAD(db, sb, dy[i] * a[sa * i]) break;
-    case BINARY_DIV: SPREAD(db, sb, -dy[i] * a[sa * i] / (b[sb * i] * b[sb * i])) break;
+    case BINARY_ADD: SPREAD(db, sb, fresh_b, dy[i]) break;
+    case BINARY_SUB: SPREAD(db, sb, fresh_b, -dy[i]) break;
+    case BINARY_MUL: SPREAD(db, sb, fresh_b, dy[i] * a[sa * i]) break;
+    case BINARY_DIV: SPREAD(db, sb, fresh_b, -dy[i] * a[sa * i] / (b[sb * i] * b[sb * i])) break;
     case BINARY_KINDS: break;
     }
 }
@@ -83,8 +85,25 @@ static void swiglu_backward(int64_t n, const float *restrict gate, const float *
     }
 }
 
-static void add(int64_t n, const float *restrict x, float *restrict y) {
-    for (int64_t i = 0; i < n; i++) y[i] += x[i];
+enum { WIDTH = 64 }; /* columns whose sums stay in registers */
+
+static void sum_rows(int64_t rows, int64_t n, const float *restrict x, float *restrict sum) {
+    if (n == 1) {
+        float all = 0;
+        for (int64_t i = 0; i < rows; i++) all += x[i];
+        *sum = all;
+        return;
+    }
+    int64_t j = 0;
+    for (; j + WIDTH <= n; j += WIDTH) {
+        float part[WIDTH] = {0};
+        for (int64_t i = 0; i < rows; i++)
+            for (int k = 0; k < WIDTH; k++) part[k] += x[i * n + j + k];
+        for (int k = 0; k < WIDTH; k++) sum[j + k] = part[k];
+    }
+    for (int64_t k = j; k < n; k++) sum[k] = 0;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t k = j; k < n; k++) sum[k] += x[i * n + k];
 }
 
-const binary_kernels ISA_TABLE(binary_table) = {forward, backward, swiglu, swiglu_backward, add};
+const binary_kernels ISA_TABLE(binary_table) = {forward, backward, swiglu, swiglu_backward, sum_rows};
