@@ -49,6 +49,9 @@ typedef struct binary_kernels {
     void (*swiglu)(int64_t n, const float *gate, const float *up, float *y);
     void (*swiglu_backward)(int64_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup,
                             bool fresh_gate, bool fresh_up);
+    /* y (+)= x with its first `pairs` pairs turned: halves: (p, pairs + p), else (2 p, 2 p + 1) */
+    void (*turn)(int64_t pairs, int64_t n, bool halves, const float *cosine, const float *sine, float sign,
+                 const float *x, float *y, bool add);
     /* sum[j] = sum over rows of x[row][j], n columns, in order of the rows unless n is 1 */
     void (*sum_rows)(int64_t rows, int64_t n, const float *x, float *sum);
 } binary_kernels;
@@ -78,9 +81,11 @@ typedef struct norm_kernels {
 
 /* Exponentials of one row; isa/softmax_fast.c */
 typedef struct softmax_kernels {
-    /* y = softmax(scale x), may be in place; returns the log of the sum of exp(scale x). n >= 1 */
-    float (*forward)(int64_t n, float scale, const float *x, float *y);
-    void (*exp_minus)(int64_t n, float scale, float log_sum, float *x); /* x = exp(scale x - log_sum), in place */
+    /* y[i] = softmax(scale x) over the first `own` values, 0 for the others up to n; may be in place. Returns the log
+     * of the sum of exp(scale x). 1 <= own <= n < 2^31; x is read up to n */
+    float (*forward)(int64_t own, int64_t n, float scale, const float *x, float *y);
+    /* x = exp(scale x - log_sum) for the first `own` values, 0 for the others up to n, in place */
+    void (*exp_minus)(int64_t own, int64_t n, float scale, float log_sum, float *x);
     /* log sum exp(x) - (1 - smoothing) x[label] - smoothing mean(x); *log_sum for backward */
     float (*cross_entropy)(int64_t n, const float *x, int label, float smoothing, float *log_sum);
     void (*cross_entropy_backward)(int64_t n, const float *x, int label, float smoothing, float log_sum, float scale,

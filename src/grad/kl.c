@@ -41,8 +41,8 @@ static void forward_part(void *user, int64_t begin, int64_t end, int worker) {
     for (int64_t r = begin; r < end; r++) {
         const float *x = f32(c->in[0]) + r * n, *y = f32(c->in[1]) + r * n;
         float *kept = (float *)c->saved + 3 * r, sum = 0;
-        kept[0] = softmax_kernel()->forward(n, inverse, x, q);
-        kept[1] = softmax_kernel()->forward(n, inverse, y, p);
+        kept[0] = softmax_kernel()->forward(n, n, inverse, x, q);
+        kept[1] = softmax_kernel()->forward(n, n, inverse, y, p);
         for (int64_t i = 0; i < n; i++) sum += p[i] * ((y[i] - x[i]) * inverse - kept[1] + kept[0]);
         kept[2] = sum;
     }
@@ -69,8 +69,8 @@ static void backward_part(void *user, int64_t begin, int64_t end, int worker) {
         float *dx = f32(c->din[0]) + r * n;
         memcpy(q, f32(c->in[0]) + r * n, (size_t)n * sizeof *q);
         memcpy(p, f32(c->in[1]) + r * n, (size_t)n * sizeof *p);
-        softmax_kernel()->exp_minus(n, inverse, kept[0], q);
-        softmax_kernel()->exp_minus(n, inverse, kept[1], p);
+        softmax_kernel()->exp_minus(n, n, inverse, kept[0], q);
+        softmax_kernel()->exp_minus(n, n, inverse, kept[1], p);
         for (int64_t i = 0; i < n; i++) dx[i] += j->scale * (q[i] - p[i]);
     }
 }

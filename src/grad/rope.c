@@ -1,6 +1,7 @@
 /* grad/rope.c - rotary position embedding (Su et al.: RoFormer, arXiv 2104.09864): pairs of each head turn by an angle
  * proportional to the position. Its own inverse up to the sign of the angle, so backward turns back. */
 #include "grad/each.h"
+#include "grad/kernels.h"
 #include "grad/ops.h"
 
 #include <math.h>
@@ -27,28 +28,20 @@ static double angle(const rope_attr *a, int64_t time, int64_t pair, int64_t pair
     return (double)(a->first + time) * pow(a->base, -(double)pair / (double)pairs);
 }
 
+/* Each pair's angle grows evenly, so its point on the circle is turned on in double: no sine a position. */
 static void fill_table(const grad_call *c) {
     const rope_attr *a = c->attr;
     int64_t pairs = pairs_of(c->in[0], a), times = c->in[0]->shape[1];
     float *cosine = c->saved, *sine = cosine + times * pairs;
-    for (int64_t p = 0; p < pairs; p++)
-        for (int64_t t = 0; t < times; t++) {
-            double w = angle(a, t, p, pairs);
-            cosine[t * pairs + p] = (float)cos(w), sine[t * pairs + p] = (float)sin(w);
-        }
-}
-
-/* y += x turned by +-angle (`sign`), for one head. */
-static void turn(const rope_attr *a, int64_t pairs, int64_t size, const float *restrict cosine,
-                 const float *restrict sine, float sign, const float *restrict x, float *restrict y, bool add) {
-    int64_t step = a->halves ? 1 : 2, other = a->halves ? pairs : 1;
-    if (!add) memset(y, 0, (size_t)size * sizeof *y);
     for (int64_t p = 0; p < pairs; p++) {
-        float u = x[p * step], v = x[p * step + other], c = cosine[p], s = sign * sine[p];
-        y[p * step] += u * c - v * s;
-        y[p * step + other] += u * s + v * c;
+        double w = angle(a, 1 - a->first, p, pairs), x = cos(angle(a, 0, p, pairs)), y = sin(angle(a, 0, p, pairs));
+        double turn_x = cos(w), turn_y = sin(w);
+        for (int64_t t = 0; t < times; t++) {
+            cosine[t * pairs + p] = (float)x, sine[t * pairs + p] = (float)y;
+            double next = x * turn_x - y * turn_y;
+            y = x * turn_y + y * turn_x, x = next;
+        }
     }
-    for (int64_t i = 2 * pairs; i < size; i++) y[i] += x[i];
 }
 
 typedef struct job {
@@ -68,7 +61,7 @@ static void turn_rows(void *user, int64_t begin, int64_t end, int worker) {
     for (int64_t row = begin; row < end; row++)
         for (int64_t h = 0; h < heads; h++) {
             int64_t at = (row * heads + h) * size, t = row % times * pairs;
-            turn(a, pairs, size, cosine + t, sine + t, j->sign, j->x + at, j->y + at, j->add);
+            binary_kernel()->turn(pairs, size, a->halves, cosine + t, sine + t, j->sign, j->x + at, j->y + at, j->add);
         }
 }
 

@@ -22,7 +22,7 @@ static void forward_part(void *user, int64_t begin, int64_t end, int worker) {
     int64_t n = pith_tensor_cols(c->in[0]);
     for (int64_t r = begin; r < end; r++) {
         const float *x = f32(c->in[0]) + r * n;
-        float *y = f32(c->out[0]) + r * n, log_sum = softmax_kernel()->forward(n, 1, x, y);
+        float *y = f32(c->out[0]) + r * n, log_sum = softmax_kernel()->forward(n, n, 1, x, y);
         for (int64_t i = 0; a->log && i < n; i++) y[i] = x[i] - log_sum;
     }
 }

@@ -1,4 +1,5 @@
 /* grad/isa/binary_fast.c - element-wise functions of two rows; either may be one number repeated. */
+#include "grad/isa/exponential.h"
 #include "grad/kernels.h"
 
 #include <math.h>
@@ -66,10 +67,8 @@ static void backward(binary_kind kind, int64_t n, const float *a, int sa, const 
     }
 }
 
-static inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
-
 static void swiglu(int64_t n, const float *restrict gate, const float *restrict up, float *restrict y) {
-    for (int64_t i = 0; i < n; i++) y[i] = gate[i] * sigmoid(gate[i]) * up[i];
+    for (int64_t i = 0; i < n; i++) y[i] = gate[i] * logistic(gate[i]) * up[i];
 }
 
 static void swiglu_backward(int64_t n, const float *restrict gate, const float *restrict up, const float *restrict dy,
@@ -79,10 +78,26 @@ static void swiglu_backward(int64_t n, const float *restrict gate, const float *
     if (fresh_up && dup)
         for (int64_t i = 0; i < n; i++) dup[i] = 0;
     for (int64_t i = 0; i < n; i++) {
-        float s = sigmoid(gate[i]);
+        float s = logistic(gate[i]);
         if (dgate) dgate[i] += dy[i] * up[i] * (s + gate[i] * s * (1 - s));
         if (dup) dup[i] += dy[i] * gate[i] * s;
     }
+}
+
+#define TURN(step, other, set)                                      \
+    for (int64_t p = 0; p < pairs; p++) {                           \
+        float u = x[p * step], v = x[p * step + other];             \
+        y[p * step] set u *cosine[p] - v *(sign * sine[p]);         \
+        y[p * step + other] set u *(sign * sine[p]) + v *cosine[p]; \
+    }
+
+static void turn(int64_t pairs, int64_t n, bool halves, const float *restrict cosine, const float *restrict sine,
+                 float sign, const float *restrict x, float *restrict y, bool add) {
+    if (halves && add) TURN(1, pairs, +=)
+    else if (halves) TURN(1, pairs, =)
+    else if (add) TURN(2, 1, +=)
+    else TURN(2, 1, =)
+    for (int64_t i = 2 * pairs; i < n; i++) y[i] = add ? y[i] + x[i] : x[i];
 }
 
 enum { WIDTH = 64 }; /* columns whose sums stay in registers */
@@ -106,4 +121,4 @@ static void sum_rows(int64_t rows, int64_t n, const float *restrict x, float *re
         for (int64_t k = j; k < n; k++) sum[k] += x[i * n + k];
 }
 
-const binary_kernels ISA_TABLE(binary_table) = {forward, backward, swiglu, swiglu_backward, sum_rows};
+const binary_kernels ISA_TABLE(binary_table) = {forward, backward, swiglu, swiglu_backward, turn, sum_rows};

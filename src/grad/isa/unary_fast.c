@@ -1,10 +1,10 @@
 /* grad/isa/unary_fast.c - element-wise functions and their derivatives; the compiler's vector math does exp, sin, ...
  */
+#include "grad/isa/exponential.h"
 #include "grad/kernels.h"
 
 #include <math.h>
 
-static inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 static inline float square(float x) { return x * x; }
 
 static const float DENSITY = 0.39894228f;                    /* 1 / sqrt(2 pi) */
@@ -18,9 +18,9 @@ static inline float tail(float x) {
            (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
 }
 static inline float normal(float x, float bell) { return x < 0 ? tail(x) * bell : 1 - tail(x) * bell; }
-static inline float gelu(float x) { return x * normal(x, expf(-0.5f * x * x)); }
+static inline float gelu(float x) { return x * normal(x, exponential(-0.5f * x * x)); }
 static inline float gelu_slope(float x) {
-    float bell = expf(-0.5f * x * x);
+    float bell = exponential(-0.5f * x * x);
     return normal(x, bell) + x * DENSITY * bell;
 }
 static inline float gelu_tanh_slope(float x) {
@@ -28,7 +28,7 @@ static inline float gelu_tanh_slope(float x) {
     return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * TANH_A * (1 + 3 * TANH_B * x * x);
 }
 static inline float silu_slope(float x) {
-    float s = sigmoid(x);
+    float s = logistic(x);
     return s + x * s * (1 - s);
 }
 
@@ -44,13 +44,13 @@ static inline float silu_slope(float x) {
     K(UNARY_CLAMP, x[i]<p ? p : x[i]> q ? q : x[i], x[i]<p || x[i]> q ? 0.0f : 1.0f)             \
     K(UNARY_SIN, sinf(p *x[i]), p *cosf(p *x[i]))                                                \
     K(UNARY_TANH, tanhf(x[i]), 1 - square(y[i]))                                                 \
-    K(UNARY_SIGMOID, sigmoid(x[i]), y[i] * (1 - y[i]))                                           \
+    K(UNARY_SIGMOID, logistic(x[i]), y[i] * (1 - y[i]))                                          \
     K(UNARY_LEAKY_RELU, x[i] < 0 ? p * x[i] : x[i], x[i] < 0 ? p : 1.0f)                         \
     K(UNARY_GELU, gelu(x[i]), gelu_slope(x[i]))                                                  \
     K(UNARY_GELU_TANH, 0.5f * x[i] * (1 + tanhf(TANH_A * (x[i] + TANH_B * x[i] * x[i] * x[i]))), \
       gelu_tanh_slope(x[i]))                                                                     \
-    K(UNARY_SILU, x[i] * sigmoid(x[i]), silu_slope(x[i]))                                        \
-    K(UNARY_SOFTPLUS, fmaxf(x[i], 0) + log1pf(expf(-fabsf(x[i]))), sigmoid(x[i]))
+    K(UNARY_SILU, x[i] * logistic(x[i]), silu_slope(x[i]))                                       \
+    K(UNARY_SOFTPLUS, fmaxf(x[i], 0) + log1pf(expf(-fabsf(x[i]))), logistic(x[i]))
 
 #define FORWARD(kind_, value, slope)                  \
     case kind_:                                       \
