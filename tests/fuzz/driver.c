@@ -1,7 +1,8 @@
 /* driver.c - runs a fuzz target without libFuzzer: seeds, then random mutations of them.
  *
- *     fuzz_X [--seconds N] [--seed S]     the seeds, every cut of the small ones, then mutations for N seconds (default
- * 2) fuzz_X FILE...                      these inputs alone, as libFuzzer does
+ *     fuzz_X [--seconds N] [--seed S]     seeds, every cut of small ones, mutations for N seconds
+ *     fuzz_X --write-seeds FOLDER         seeds as files, for libFuzzer to begin with
+ *     fuzz_X FILE...                      these inputs alone, as libFuzzer does
  *
  * Same --seed, same inputs in the same order. An input that crashes is left in fuzz-crash-TARGET in the working folder,
  * together with the words of the signal. */
@@ -184,13 +185,30 @@ static uint64_t run_mutations(uint64_t key, double until) {
     return n;
 }
 
+static int write_seeds(const char *folder) {
+    for (int k = 0; k < seed_count; k++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/seed-%02d", folder, k);
+        FILE *f = fopen(path, "wb");
+        bool whole = f && fwrite(seeds[k].data, 1, seeds[k].size, f) == seeds[k].size;
+        if (f && fclose(f) != 0) whole = false;
+        if (!whole) {
+            fprintf(stderr, "%s: cannot write\n", path);
+            return 1;
+        }
+    }
+    return 0;
+}
+
 int main(int argc, char **argv) {
     double seconds = 2;
     uint64_t key = 1;
+    const char *folder = NULL;
     int i = 1, failed = 0;
     for (; i + 1 < argc && argv[i][0] == '-'; i += 2) {
         if (strcmp(argv[i], "--seconds") == 0) seconds = atof(argv[i + 1]);
         else if (strcmp(argv[i], "--seed") == 0) key = strtoull(argv[i + 1], NULL, 10);
+        else if (strcmp(argv[i], "--write-seeds") == 0) folder = argv[i + 1];
         else break;
     }
     const char *name = strrchr(argv[0], '/');
@@ -203,6 +221,7 @@ int main(int argc, char **argv) {
     while (seed_count < SEEDS && (seeds[seed_count].size = fuzz_seed(seed_count, &seeds[seed_count].data)))
         seed_count++;
     if (!seed_count) return 1;
+    if (folder) return write_seeds(folder);
     double start = now();
     run_seeds();
     uint64_t n = run_mutations(key, start + seconds);

@@ -1,4 +1,6 @@
-/* fuzz_arrays.c - npy and IDX, the latter plain and gzipped. */
+/* fuzz_arrays.c - npy and IDX, the latter plain and gzipped.
+ *
+ * Aims at: src/file/npy.c src/file/idx.c */
 #include "seed.h"
 
 #include "base/hash.h"

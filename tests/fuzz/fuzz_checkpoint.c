@@ -1,4 +1,6 @@
-/* fuzz_checkpoint.c - llama2.c checkpoints of all versions: whatever opens can be read in full and configured. */
+/* fuzz_checkpoint.c - llama2.c checkpoints of all versions: whatever opens can be read in full and configured.
+ *
+ * Aims at: src/file/llama2c.c */
 #include "seed.h"
 
 #include "base/hash.h"

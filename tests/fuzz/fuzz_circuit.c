@@ -1,7 +1,10 @@
 /* fuzz_circuit.c - a circuit's model file, and streams of pictures; the first byte of the input says which.
  *
  * A model's hash is made right, so that mutations get behind it. Whatever model is read codes any picture and gets it
- * back; whatever the bytes, an input takes seconds at most. */
+ * back; whatever the bytes, an input takes seconds at most.
+ *
+ * Aims at: src/code/circuit_file.c src/code/circuit_expand.c src/code/circuit_tree.c src/code/circuit_coder.c
+ * src/code/circuit_orders.c */
 #include "seed.h"
 
 #include "base/hash.h"

@@ -1,5 +1,7 @@
 /* fuzz_container.c - the frame of .pith: the input as it is, and once more with its hashes made right, since behind
- * them are the checks that a careful liar meets. */
+ * them are the checks that a careful liar meets.
+ *
+ * Aims at: src/file/container_read.c */
 #include "seed.h"
 
 #include "base/hash.h"

@@ -1,4 +1,6 @@
-/* fuzz_encode.c - any bytes: byte-level tokens give them back, pieces of every pre-tokenizer are them. */
+/* fuzz_encode.c - any bytes: byte-level tokens give them back, pieces of every pre-tokenizer are them.
+ *
+ * Aims at: src/token/encode.c src/token/merge.c src/token/pretoken.c src/token/pretoken_gpt.c */
 #include "seed.h"
 
 #include "base/memory.h"

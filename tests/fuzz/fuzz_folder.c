@@ -1,5 +1,7 @@
 /* fuzz_folder.c - HuggingFace folders: config.json, a zero byte, generation_config.json, a zero byte, the header of
- * model.safetensors; what opens is configured, packed on paper and described again. */
+ * model.safetensors; what opens is configured, packed on paper and described again.
+ *
+ * Aims at: src/file/hf_config.c src/file/hf_source.c */
 #include "seed.h"
 
 #include "base/memory.h"

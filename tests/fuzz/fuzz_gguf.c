@@ -1,4 +1,6 @@
-/* fuzz_gguf.c - GGUF files, and importance matrices in both forms: whatever opens can be read in full. */
+/* fuzz_gguf.c - GGUF files, and importance matrices in both forms: whatever opens can be read in full.
+ *
+ * Aims at: src/file/gguf_read.c src/file/imatrix.c */
 #include "seed.h"
 
 #include "base/hash.h"

@@ -1,4 +1,6 @@
-/* fuzz_paper.c - recipes of papers, and the expressions in them. The first byte chooses. */
+/* fuzz_paper.c - recipes of papers, and the expressions in them. The first byte chooses.
+ *
+ * Aims at: src/judge/expression.c src/judge/paper.c src/judge/verdict.c */
 #include "fuzz.h"
 
 #include "judge/expression.h"

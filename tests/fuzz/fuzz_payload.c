@@ -1,4 +1,7 @@
-/* fuzz_payload.c - packed models behind hashes made right: their description, groups, block planes and files. */
+/* fuzz_payload.c - packed models behind hashes made right: their description, groups, block planes and files.
+ *
+ * Aims at: src/model/pack_reader.c src/model/pack_head.c src/model/pack_section.c src/model/pack_group.c
+ * src/model/pack_base.c */
 #include "seed.h"
 
 #include "base/hash.h"

@@ -1,4 +1,6 @@
-/* fuzz_photo.c - packed photographs: a section as it lies in a .pith, behind its hash. */
+/* fuzz_photo.c - packed photographs: a section as it lies in a .pith, behind its hash.
+ *
+ * Aims at: src/picture/photo_codec.c src/picture/photo_stream.c */
 #include "seed.h"
 
 #include "base/hash.h"

@@ -1,4 +1,6 @@
-/* fuzz_picture.c - PNG, JPEG and PNM. PNG's own sums would stop nearly every mutation, so they are made right first. */
+/* fuzz_picture.c - PNG, JPEG and PNM. PNG's own sums would stop nearly every mutation, so they are made right first.
+ *
+ * Aims at: src/file/picture.c src/file/picture_png.c src/file/picture_jpeg.c src/file/picture_pnm.c */
 #include "seed.h"
 
 #include "base/hash.h"

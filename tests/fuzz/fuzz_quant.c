@@ -1,5 +1,7 @@
 /* fuzz_quant.c - any bytes are blocks of every format: they expand, multiply and go to planes and back without leaving
- * their buffers; and any floats are packed, or refused for not being finite. */
+ * their buffers; and any floats are packed, or refused for not being finite.
+ *
+ * Aims at: src/quant/q_k.c src/quant/q_legacy.c src/quant/iq4.c src/quant/mxfp4.c src/quant/ternary.c */
 #include "seed.h"
 
 #include "base/memory.h"

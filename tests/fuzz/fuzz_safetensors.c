@@ -1,4 +1,6 @@
-/* fuzz_safetensors.c - safetensors files: whatever opens can be loaded in full. */
+/* fuzz_safetensors.c - safetensors files: whatever opens can be loaded in full.
+ *
+ * Aims at: src/file/safetensors_read.c */
 #include "seed.h"
 
 #include "base/hash.h"

@@ -1,5 +1,7 @@
 /* fuzz_tokenizer.c - tokenizer.json, a zero byte, then a text: what loads must encode, decode and be written. Without
- * the zero byte, a llama2.c tokenizer of 259 tokens or a few more. */
+ * the zero byte, a llama2.c tokenizer of 259 tokens or a few more.
+ *
+ * Aims at: src/token/json_read.c src/token/llama2c.c src/token/vocab.c src/token/decode.c */
 #include "seed.h"
 
 #include "base/memory.h"
