@@ -4,7 +4,7 @@
  * back; whatever the bytes, an input takes seconds at most.
  *
  * Aims at: src/code/circuit_file.c src/code/circuit_expand.c src/code/circuit_tree.c src/code/circuit_coder.c
- * src/code/circuit_orders.c */
+ * src/code/circuit_walk.c src/code/circuit_orders.c */
 #include "seed.h"
 
 #include "base/hash.h"
