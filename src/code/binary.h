@@ -96,6 +96,19 @@ static inline int binary_get(binary_decoder *d, binary_bit *b) {
     return bit;
 }
 
+typedef struct binary_coder { /* either direction: one loop of a model serves both */
+    bool decoding;
+    binary_encoder out;
+    binary_decoder in;
+} binary_coder;
+
+/* As binary_put_at or binary_get_at; `bit` is looked at when encoding only, and returned. */
+static inline int binary_code_at(binary_coder *c, uint32_t one, int bit) {
+    if (c->decoding) return binary_get_at(&c->in, one);
+    binary_put_at(&c->out, one, bit);
+    return bit;
+}
+
 /* Bytes the item took; more than there were where it was cut short. SIZE_MAX: no encoder wrote this. */
 static inline size_t binary_decode_close(binary_decoder *d) {
     uint64_t value, full = RANGE_FULL - 1, low = d->range.low & full;

@@ -5,8 +5,8 @@
  * the lanes' states, and words. */
 #include "code/bulk.h"
 
+#include "base/bytes.h"
 #include "base/isa.h"
-#include "base/memory.h"
 #include "base/parallel.h"
 #include "code/bulk_kernels.h"
 #include "code/rans.h"
@@ -288,7 +288,7 @@ static uint8_t *encode_wave(encode_job *j, size_t n, uint8_t *p) {
     parallel_for((int64_t)n, 1, encode_range, j);
     for (size_t i = 0; i < n; i++) {
         uint32_t size = (uint32_t)j->chunk[i].size;
-        memcpy(p, &size, 4);
+        put32(p, size);
         if (size) memcpy(p + 4, j->chunk[i].data, size);
         p += 4 + size;
         memory_free(j->chunk[i].memory);
@@ -330,7 +330,7 @@ static pith_status find_chunks(pith_bytes in, size_t n, size_t *at, pith_error *
     size_t p = 0;
     for (size_t i = 0; i < n; i++) {
         uint32_t size = 0;
-        if (in.size - p >= 4) memcpy(&size, in.data + p, 4);
+        if (in.size - p >= 4) size = get32(in.data + p);
         if (in.size - p < 4 || in.size - p - 4 < size)
             return pith_fail(err, PITH_TRUNCATED, NULL, (int64_t)p, "expected chunk %zu of %zu, found the end", i, n);
         at[i] = p + 4;

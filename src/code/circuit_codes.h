@@ -20,6 +20,7 @@
 #ifndef CODE_CIRCUIT_CODES_H
 #define CODE_CIRCUIT_CODES_H
 
+#include "base/bytes.h"
 #include "code/circuit.h"
 
 #include <math.h>
@@ -35,13 +36,6 @@ enum {
 enum { CODE_STREAM_ENTRY = 4 * (2 + CODE_PARTS - 1) };
 
 static const char code_magic[4] = {'P', 'C', 'R', 'C'};
-
-static inline void put16(uint8_t *p, uint32_t v) { p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8); }
-static inline uint32_t get16(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8; }
-static inline void put32(uint8_t *p, uint32_t v) { put16(p, v & 0xffff), put16(p + 2, v >> 16); }
-static inline uint32_t get32(const uint8_t *p) { return get16(p) | get16(p + 2) << 16; }
-static inline void put64(uint8_t *p, uint64_t v) { put32(p, (uint32_t)v), put32(p + 4, (uint32_t)(v >> 32)); }
-static inline uint64_t get64(const uint8_t *p) { return get32(p) | (uint64_t)get32(p + 4) << 32; }
 
 /* Classes grow with the code: 0 1 2 3 4 5-6 7-9 10-14 15-22 23-40 41-90 and more. */
 static inline uint8_t code_class(uint32_t code) {

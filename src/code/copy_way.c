@@ -1,7 +1,7 @@
 /* code/copy_way.c - greedy search for repeated words by a hash of pairs; about 20 ns a word, 8 bytes of memory. */
 #include "code/copy_way.h"
 
-#include "base/memory.h"
+#include "base/bytes.h"
 
 #include <string.h>
 
@@ -14,13 +14,7 @@ typedef struct words { /* magnitudes */
 } words;
 
 static uint32_t word_at(const words *w, size_t i) {
-    uint32_t v = 0;
-    if (w->width == 4) {
-        memcpy(&v, w->data + 4 * i, 4);
-        return v & 0x7fffffff;
-    }
-    memcpy(&v, w->data + 2 * i, 2);
-    return v & 0x7fff;
+    return w->width == 4 ? get32(w->data + 4 * i) & 0x7fffffff : get16(w->data + 2 * i) & 0x7fff;
 }
 
 static uint32_t pair_hash(uint32_t a, uint32_t b) { return (a * 2654435761u ^ b * 2246822519u) >> (32 - HASH_BITS); }
@@ -52,19 +46,14 @@ static match find(const words *w, size_t at, const int32_t *head, const int32_t 
     return best;
 }
 
-static uint8_t *put_number(uint8_t *p, uint64_t v) {
-    for (; v >= 128; v >>= 7) *p++ = (uint8_t)(v | 128);
-    *p++ = (uint8_t)v;
-    return p;
-}
-
-enum { NUMBERS = 30 }; /* bytes of three numbers at most */
+enum { NUMBERS = 3 * VARINT_MOST };
 
 static bool push(pith_bytes *script, size_t *capacity, uint64_t literals, const match *m, size_t at) {
     if (memory_reserve((void **)&script->data, capacity, script->size + NUMBERS, 1) != 0) return false;
-    uint8_t *p = put_number(script->data + script->size, literals);
-    p = put_number(p, m->length);
-    if (m->length) p = put_number(p, (uint64_t)(at - m->from) * 2 + m->backward);
+    uint8_t *p = script->data + script->size;
+    p += put_varint(p, literals);
+    p += put_varint(p, m->length);
+    if (m->length) p += put_varint(p, (uint64_t)(at - m->from) * 2 + m->backward);
     script->size = (size_t)(p - script->data);
     return true;
 }
@@ -125,16 +114,6 @@ pith_status copy_encode(pith_bytes in, int width, copy_parts *out, pith_error *e
     return ok ? PITH_OK : pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
 }
 
-static bool get_number(pith_bytes in, size_t *at, uint64_t *v) {
-    *v = 0;
-    for (int shift = 0; shift < 63 && *at < in.size; shift += 7) {
-        uint8_t byte = in.data[(*at)++];
-        *v |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128) return true;
-    }
-    return false;
-}
-
 /* One word from its source, its sign turned where `other` is set. */
 static void copy_word(uint8_t *to, const uint8_t *from, size_t width, unsigned other) {
     memmove(to, from, width);
@@ -143,16 +122,17 @@ static void copy_word(uint8_t *to, const uint8_t *from, size_t width, unsigned o
 
 /* False where the script does not fill `out` exactly from all literals and signs. */
 static bool run_script(const copy_parts *in, size_t width, pith_bytes out) {
-    size_t count = out.size / width, at = 0, read = 0, p = 0, copied = 0;
+    size_t count = out.size / width, at = 0, read = 0, copied = 0;
+    pith_bytes script = in->script;
     for (;;) {
         uint64_t literals, length, source;
-        if (!get_number(in->script, &p, &literals) || !get_number(in->script, &p, &length)) return false;
+        if (!bytes_take_varint(&script, &literals) || !bytes_take_varint(&script, &length)) return false;
         if (literals > count - at || literals > in->literals.size / width - read) return false;
         if (literals) memcpy(out.data + at * width, in->literals.data + read * width, (size_t)literals * width);
         at += (size_t)literals;
         read += (size_t)literals;
         if (!length) break;
-        if (length > count - at || !get_number(in->script, &p, &source)) return false;
+        if (length > count - at || !bytes_take_varint(&script, &source)) return false;
         bool backward = source & 1;
         uint64_t distance = source >> 1;
         if (distance < 1 || distance > at || (backward && length > at - distance + 1)) return false;
@@ -163,8 +143,7 @@ static bool run_script(const copy_parts *in, size_t width, pith_bytes out) {
             if (i + 1 < length) from += backward ? -(ptrdiff_t)width : (ptrdiff_t)width;
         }
     }
-    return at == count && read * width == in->literals.size && p == in->script.size &&
-           in->signs.size == (copied + 7) / 8;
+    return at == count && read * width == in->literals.size && !script.size && in->signs.size == (copied + 7) / 8;
 }
 
 pith_status copy_decode(const copy_parts *in, int width, pith_bytes out, pith_error *err) {

@@ -5,6 +5,7 @@
  * its sign. Levels are those of classes.h. */
 #include "code/delta_way.h"
 
+#include "base/bytes.h"
 #include "base/isa.h"
 #include "base/parallel.h"
 #include "code/bits.h"
@@ -28,12 +29,7 @@ static pith_status wrong(pith_error *err) {
     return pith_fail(err, PITH_CORRUPT, NULL, -1, "expected coded differences, found damaged ones");
 }
 
-static uint32_t load(const uint8_t *p, int width) {
-    uint32_t v = 0;
-    if (width == 4) memcpy(&v, p, 4);
-    else memcpy(&v, p, 2);
-    return v;
-}
+static uint32_t load(const uint8_t *p, int width) { return width == 4 ? get32(p) : get16(p); }
 
 static uint32_t top_bit(format f) { return 1u << (8 * f.width - 1); }
 static uint32_t all_bits(format f) { return f.width == 4 ? 0xffffffffu : 0xffffu; }
@@ -255,7 +251,7 @@ pith_status delta_encode(pith_bytes in, const uint8_t *base, int width, int mant
     for (size_t i = 0; j.chunk && i < chunks; i++) {
         if (p) {
             uint32_t size = (uint32_t)j.chunk[i].size;
-            memcpy(p, &size, 4);
+            put32(p, size);
             memcpy(p + 4, j.chunk[i].data, size);
             p += 4 + size;
         }
@@ -278,7 +274,7 @@ pith_status delta_decode(pith_bytes in, const uint8_t *base, int width, int mant
     pith_status s = j.chunk && j.error ? PITH_OK : no_memory(err);
     for (size_t i = 0; s == PITH_OK && i < chunks; i++) {
         uint32_t size = 0;
-        if (in.size - at >= 4) memcpy(&size, in.data + at, 4);
+        if (in.size - at >= 4) size = get32(in.data + at);
         if (in.size - at < 4 || in.size - at - 4 < size) {
             s = pith_fail(err, PITH_TRUNCATED, NULL, (int64_t)at, "expected %zu chunks of differences", chunks);
             break;

@@ -4,6 +4,7 @@
  * scale is this project's own; the split into planes is that of ZipNN (arXiv 2411.05239). On trained networks the
  * scales gain 0.05 to 0.15 bits an element, the neighbors in 3x3 kernels 0.04 (levels) and 0.03 to 0.17 (signs); in
  * matrices neighbors gain 0.003 and are not used. bench/float_contexts.c prints what each gains. */
+#include "base/bytes.h"
 #include "base/isa.h"
 #include "base/parallel.h"
 #include "code/bulk_kernels.h"
@@ -146,12 +147,7 @@ static void parts_free(parts *s) {
     memory_free(s->memory);
 }
 
-static uint32_t load(const uint8_t *p, int bytes) {
-    uint32_t v = 0;
-    if (bytes == 4) memcpy(&v, p, 4);
-    else memcpy(&v, p, 2);
-    return v;
-}
+static uint32_t load(const uint8_t *p, int bytes) { return bytes == 4 ? get32(p) : get16(p); }
 
 /* Signs and levels of all elements, and how many mantissa bits are zero throughout. */
 static void split(parts *s, const float_piece *p) {
@@ -371,17 +367,17 @@ static pith_status encode_chunk(const shared *s, const float_piece *p, parts *pa
     size_t head = CHUNK_HEAD + side.size + 2 * escapes + rest + 4 * LANES, room = head + 2 * n + 64;
     uint8_t *data = ok ? memory_alloc(room) : NULL;
     if (data) {
-        uint32_t state[LANES], size = (uint32_t)side.size, number = (uint32_t)escapes;
+        uint32_t state[LANES];
         for (int l = 0; l < LANES; l++) state[l] = RANS32_LOW;
         uint8_t *front = encode_words(s, p, part, count, state, data + room), *at = data;
-        memcpy(at, &size, 4);
-        memcpy(at + 4, &number, 4);
+        put32(at, (uint32_t)side.size);
+        put32(at + 4, (uint32_t)escapes);
         memcpy(at + CHUNK_HEAD, side.bytes, side.size);
         at += CHUNK_HEAD + side.size;
         for (size_t i = 0; i < count; i++)
             for (size_t j = 0; j < elements_of(&p[i]); j++)
                 if (part[i].symbol[j] == FLOAT_ESCAPE) {
-                    memcpy(at, &part[i].level[j], 2);
+                    put16(at, (uint16_t)part[i].level[j]);
                     at += 2;
                 }
         for (size_t i = 0; i < count; i++) {
@@ -449,15 +445,11 @@ static pith_status join(pith_bytes head, pith_bytes *chunk, size_t chunks, pith_
     uint8_t *p = memory_alloc(total);
     if (!p) return no_memory(err);
     *out = (pith_bytes){p, total};
-    uint32_t size = (uint32_t)head.size, number = (uint32_t)chunks;
-    memcpy(p, &size, 4);
-    memcpy(p + 4, &number, 4);
+    put32(p, (uint32_t)head.size);
+    put32(p + 4, (uint32_t)chunks);
     memcpy(p + 8, head.data, head.size);
     p += 8 + head.size;
-    for (size_t i = 0; i < chunks; i++, p += 4) {
-        size = (uint32_t)chunk[i].size;
-        memcpy(p, &size, 4);
-    }
+    for (size_t i = 0; i < chunks; i++, p += 4) { put32(p, (uint32_t)chunk[i].size); }
     for (size_t i = 0; i < chunks; p += chunk[i].size, i++) memcpy(p, chunk[i].data, chunk[i].size);
     return PITH_OK;
 }
@@ -520,8 +512,7 @@ static bool levels_of(chunk_reader *c, parts *s, size_t at, size_t n, int most) 
     for (size_t i = at; escapes && i < at + n; i++) {
         if (s->symbol[i] != FLOAT_ESCAPE) continue;
         if (c->escape_end - c->escape < 2) return false;
-        uint16_t level;
-        memcpy(&level, c->escape, 2);
+        uint16_t level = get16(c->escape);
         s->level[i] = (int16_t)(level > most ? most : level);
         c->escape += 2;
         escapes--;
@@ -586,8 +577,8 @@ static pith_status open_chunk(chunk_reader *c, parts *part, const float_piece *p
     uint32_t side, escapes;
     if (c->in.size < CHUNK_HEAD)
         return pith_fail(err, PITH_TRUNCATED, NULL, -1, "expected a chunk's head, found its end");
-    memcpy(&side, c->in.data, 4);
-    memcpy(&escapes, c->in.data + 4, 4);
+    side = get32(c->in.data);
+    escapes = get32(c->in.data + 4);
     size_t left = c->in.size - CHUNK_HEAD;
     if (left < side || (left - side) / 2 < escapes) return wrong(err, "a chunk shorter than its head says");
     binary_decoder d;
@@ -644,8 +635,8 @@ static void decode_range(void *user, int64_t begin, int64_t end, int worker) {
 static pith_status open_group(pith_bytes in, shared *s, size_t chunks, pith_bytes *chunk, pith_error *err) {
     uint32_t head, number;
     if (in.size < 8) return pith_fail(err, PITH_TRUNCATED, NULL, -1, "expected a group's head, found its end");
-    memcpy(&head, in.data, 4);
-    memcpy(&number, in.data + 4, 4);
+    head = get32(in.data);
+    number = get32(in.data + 4);
     size_t left = in.size - 8;
     if (number != chunks || left < head || (left - head) / 4 < chunks) return wrong(err, "another number of chunks");
     binary_decoder d;
@@ -654,8 +645,7 @@ static pith_status open_group(pith_bytes in, shared *s, size_t chunks, pith_byte
     const uint8_t *size = in.data + 8 + head;
     size_t at = 8 + head + 4 * chunks;
     for (size_t i = 0; i < chunks; i++) {
-        uint32_t n;
-        memcpy(&n, size + 4 * i, 4);
+        uint32_t n = get32(size + 4 * i);
         if (in.size - at < n)
             return pith_fail(err, PITH_TRUNCATED, NULL, (int64_t)at, "expected a chunk of %u bytes", n);
         chunk[i] = (pith_bytes){in.data + at, n};

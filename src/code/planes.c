@@ -2,7 +2,7 @@
  * payloads. */
 #include "code/planes.h"
 
-#include "base/memory.h"
+#include "base/bytes.h"
 #include "code/bulk.h"
 #include "code/table.h"
 
@@ -102,9 +102,8 @@ pith_status planes_encode(const pith_bytes *planes, size_t count, pith_bytes *ou
     if (p) {
         *out = (pith_bytes){p, total};
         for (size_t i = 0; i < count; i++, p += ENTRY) {
-            uint64_t size = coded[i].size;
             *p = kind[i];
-            memcpy(p + 1, &size, 8);
+            put64(p + 1, coded[i].size);
         }
         for (size_t i = 0; i < count; p += coded[i].size, i++) memcpy(p, coded[i].data, coded[i].size);
     } else if (s == PITH_OK) s = no_memory(err);
@@ -133,8 +132,7 @@ pith_status planes_decode(pith_bytes in, const pith_bytes *planes, size_t count,
         return pith_fail(err, PITH_TRUNCATED, NULL, -1, "expected %zu planes, found %zu bytes", count, in.size);
     size_t at = ENTRY * count;
     for (size_t i = 0; i < count; i++) {
-        uint64_t size;
-        memcpy(&size, in.data + ENTRY * i + 1, 8);
+        uint64_t size = get64(in.data + ENTRY * i + 1);
         if (in.size - at < size)
             return pith_fail(err, PITH_TRUNCATED, NULL, (int64_t)at, "expected a plane of %llu bytes, found %zu",
                              (unsigned long long)size, in.size - at);

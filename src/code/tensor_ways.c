@@ -5,8 +5,8 @@
  * planes.h, and the floating-point pieces of TENSOR_FLOAT and of the words that TENSOR_COPY could not copy. */
 #include "code/tensor_ways.h"
 
+#include "base/bytes.h"
 #include "base/hash.h"
-#include "base/memory.h"
 #include "base/parallel.h"
 #include "code/copy_way.h"
 #include "code/delta_way.h"
@@ -35,47 +35,7 @@ static pith_status wrong(pith_error *err, const char *what) {
 static int word_bytes(uint16_t type) { return type == PITH_F32 ? 4 : 2; }
 static int mantissa_bits(uint16_t type) { return type == PITH_F32 ? 23 : type == PITH_F16 ? 10 : 7; }
 
-/* ---- growing bytes and the list of floating-point pieces ---- */
-
-typedef struct bytes {
-    uint8_t *data;
-    size_t size, capacity;
-} bytes;
-
-static bool append(bytes *b, const void *data, size_t size) {
-    if (b->capacity - b->size < size && memory_reserve((void **)&b->data, &b->capacity, b->size + size, 1) != 0)
-        return false;
-    if (size) memcpy(b->data + b->size, data, size);
-    b->size += size;
-    return true;
-}
-
-static bool append_number(bytes *b, uint64_t v) {
-    uint8_t number[10];
-    size_t n = 0;
-    for (; v >= 128; v >>= 7) number[n++] = (uint8_t)(v | 128);
-    number[n++] = (uint8_t)v;
-    return append(b, number, n);
-}
-
-static bool take_number(pith_bytes *in, uint64_t *v) {
-    *v = 0;
-    for (int shift = 0; shift < 63 && in->size; shift += 7) {
-        uint8_t byte = *in->data++;
-        in->size--;
-        *v |= (uint64_t)(byte & 127) << shift;
-        if (byte < 128) return true;
-    }
-    return false;
-}
-
-static bool take_bytes(pith_bytes *in, uint64_t size, pith_bytes *out) {
-    if (in->size < size) return false;
-    *out = (pith_bytes){in->data, (size_t)size};
-    in->data += size;
-    in->size -= (size_t)size;
-    return true;
-}
+/* ---- the list of floating-point pieces ---- */
 
 typedef struct pieces {
     float_piece *piece;
@@ -114,7 +74,7 @@ typedef struct encoding {
     uint64_t *hash;
     uint8_t **literals; /* of TENSOR_COPY, alive until the pieces are coded */
     candidate best[WAVE];
-    bytes single, small;
+    growing_bytes single, small;
     pieces floats;
     pith_error *err;
 } encoding;
@@ -185,12 +145,12 @@ enum { COPY_MOST = 1 << 26, COPY_SURE = 1 << 18, COPY_SAMPLE = 1 << 15, COPY_GRA
 
 /* Payload: lengths of script, signs and literals, then the first two by planes.h. */
 static pith_status copy_payload(const copy_parts *c, pith_bytes *out, pith_error *err) {
-    bytes b = {NULL, 0, 0};
+    growing_bytes b = {0};
     pith_bytes planes[2] = {c->script, c->signs}, coded;
     pith_status s = planes_encode(planes, 2, &coded, err);
     if (s != PITH_OK) return s;
-    bool ok = append_number(&b, c->script.size) && append_number(&b, c->signs.size) &&
-              append_number(&b, c->literals.size) && append(&b, coded.data, coded.size);
+    bool ok = bytes_append_varint(&b, c->script.size) && bytes_append_varint(&b, c->signs.size) &&
+              bytes_append_varint(&b, c->literals.size) && bytes_append(&b, coded.data, coded.size);
     memory_free(coded.data);
     if (!ok) memory_free(b.data);
     *out = (pith_bytes){ok ? b.data : NULL, b.size};
@@ -328,13 +288,13 @@ static pith_status keep(encoding *e, size_t i, candidate *best) {
     if (best->error.status != PITH_OK) return pith_fail(e->err, best->error.status, NULL, -1, "%s", best->error.text);
     switch (best->way) {
     case TENSOR_BASE: break;
-    case TENSOR_SAME: ok = append_number(&e->single, best->same); break;
-    case TENSOR_SMALL: ok = append(&e->small, t->bytes.data, t->bytes.size); break;
-    case TENSOR_RAW: ok = append(&e->single, t->bytes.data, t->bytes.size); break;
+    case TENSOR_SAME: ok = bytes_append_varint(&e->single, best->same); break;
+    case TENSOR_SMALL: ok = bytes_append(&e->small, t->bytes.data, t->bytes.size); break;
+    case TENSOR_RAW: ok = bytes_append(&e->single, t->bytes.data, t->bytes.size); break;
     case TENSOR_FLOAT: ok = add_pieces(&e->floats, t->type, t->rank, t->shape, t->bytes.data); break;
     default:
-        ok =
-            append_number(&e->single, best->payload.size) && append(&e->single, best->payload.data, best->payload.size);
+        ok = bytes_append_varint(&e->single, best->payload.size) &&
+             bytes_append(&e->single, best->payload.data, best->payload.size);
         if (ok && best->way == TENSOR_COPY) ok = add_words(&e->floats, t->type, best->literals);
     }
     return ok ? PITH_OK : no_memory(e->err);
@@ -362,21 +322,20 @@ static pith_status choose_all(const pith_context *c, encoding *e) {
 
 /* ---- the group ---- */
 
-static bool append_ways(bytes *b, const uint8_t *way, size_t count) {
+static bool append_ways(growing_bytes *b, const uint8_t *way, size_t count) {
     for (size_t i = 0, next; i < count; i = next) {
         for (next = i + 1; next < count && way[next] == way[i]; next++) continue;
-        if (!append(b, &way[i], 1) || !append_number(b, next - i)) return false;
+        if (!bytes_append(b, &way[i], 1) || !bytes_append_varint(b, next - i)) return false;
     }
     return true;
 }
 
-static bool append_payload(bytes *b, const void *data, size_t size) {
-    uint64_t n = size;
-    return append(b, &n, 8) && append(b, data, size);
+static bool append_payload(growing_bytes *b, const void *data, size_t size) {
+    return bytes_append64(b, size) && bytes_append(b, data, size);
 }
 
 static pith_status finish(encoding *e, pith_bytes *out) {
-    bytes all = {NULL, 0, 0};
+    growing_bytes all = {0};
     pith_bytes small = {NULL, 0}, floats = {NULL, 0}, plane = {e->small.data, e->small.size};
     pith_status s = plane.size ? planes_encode(&plane, 1, &small, e->err) : PITH_OK;
     if (s == PITH_OK && e->floats.count)
@@ -430,18 +389,15 @@ typedef struct decoding {
 } decoding;
 
 static bool take_payload(pith_bytes *in, pith_bytes *out) {
-    pith_bytes number;
     uint64_t size;
-    if (!take_bytes(in, 8, &number)) return false;
-    memcpy(&size, number.data, 8);
-    return take_bytes(in, size, out);
+    return bytes_take64(in, &size) && bytes_take(in, size, out);
 }
 
 static pith_status open_group(pith_bytes in, decoding *d) {
     for (size_t i = 0; i < d->count;) {
         pith_bytes way;
         uint64_t run;
-        if (!take_bytes(&in, 1, &way) || !take_number(&in, &run))
+        if (!bytes_take(&in, 1, &way) || !bytes_take_varint(&in, &run))
             return pith_fail(d->err, PITH_TRUNCATED, NULL, -1, "expected the ways of %zu tensors, found those of %zu",
                              d->count, i);
         if (*way.data >= TENSOR_WAYS || run < 1 || run > d->count - i) return wrong(d->err, "an unknown way");
@@ -490,7 +446,7 @@ static pith_status open_copy(decoding *d, size_t i, pith_bytes in) {
     copy_parts *c = &d->copy[i];
     uint64_t script, signs, literals;
     size_t most = d->item[i].bytes.size, width = (size_t)word_bytes(d->item[i].type);
-    if (!take_number(&in, &script) || !take_number(&in, &signs) || !take_number(&in, &literals) ||
+    if (!bytes_take_varint(&in, &script) || !bytes_take_varint(&in, &signs) || !bytes_take_varint(&in, &literals) ||
         script > 16 * (uint64_t)most + 64 || signs > most || literals > most || literals % width)
         return wrong(d->err, "impossible lengths of copies");
     c->script = (pith_bytes){memory_alloc((size_t)script), (size_t)script};
@@ -535,16 +491,16 @@ static pith_status decode_single(decoding *d, size_t i) {
         if (t->bytes.size) memcpy(t->bytes.data, t->base.data, t->bytes.size);
         return PITH_OK;
     case TENSOR_RAW:
-        if (!take_bytes(&d->single, t->bytes.size, &payload)) break;
+        if (!bytes_take(&d->single, t->bytes.size, &payload)) break;
         if (payload.size) memcpy(t->bytes.data, payload.data, payload.size);
         return PITH_OK;
     case TENSOR_SAME:
-        if (!take_number(&d->single, &number)) break;
+        if (!bytes_take_varint(&d->single, &number)) break;
         if (number >= i || d->item[number].bytes.size != t->bytes.size)
             return wrong(d->err, "a tensor like none before it");
         return PITH_OK;
     default:
-        if (!take_number(&d->single, &number) || !take_bytes(&d->single, number, &payload)) break;
+        if (!bytes_take_varint(&d->single, &number) || !bytes_take(&d->single, number, &payload)) break;
         return decode_coded(d, i, payload);
     }
     return pith_fail(d->err, PITH_TRUNCATED, NULL, -1, "expected tensor %zu of %zu, found the end", i, d->count);
@@ -556,13 +512,13 @@ static pith_status decode_references(decoding *d, pith_bytes single) {
         const tensor_item *t = &d->item[i];
         uint64_t number;
         pith_bytes skipped;
-        if (d->way[i] == TENSOR_RAW) take_bytes(&single, t->bytes.size, &skipped);
+        if (d->way[i] == TENSOR_RAW) bytes_take(&single, t->bytes.size, &skipped);
         else if (d->way[i] == TENSOR_SAME) {
-            take_number(&single, &number);
+            bytes_take_varint(&single, &number);
             if (t->bytes.size) memcpy(t->bytes.data, d->item[number].bytes.data, t->bytes.size);
         } else if (d->way[i] != TENSOR_SMALL && d->way[i] != TENSOR_FLOAT && d->way[i] != TENSOR_BASE) {
-            take_number(&single, &number);
-            take_bytes(&single, number, &skipped);
+            bytes_take_varint(&single, &number);
+            bytes_take(&single, number, &skipped);
         }
         if (d->way[i] != TENSOR_COPY) continue;
         pith_status s = copy_decode(&d->copy[i], word_bytes(t->type), t->bytes, d->err);
@@ -621,10 +577,10 @@ pith_status tensor_ways_list(pith_bytes in, const tensor_item *items, size_t cou
         uint64_t number = 0, before = d.single.size;
         pith_bytes skipped;
         bool ok = true;
-        if (ways[i] == TENSOR_RAW) ok = take_bytes(&d.single, items[i].bytes.size, &skipped);
-        else if (ways[i] == TENSOR_SAME) ok = take_number(&d.single, &number);
+        if (ways[i] == TENSOR_RAW) ok = bytes_take(&d.single, items[i].bytes.size, &skipped);
+        else if (ways[i] == TENSOR_SAME) ok = bytes_take_varint(&d.single, &number);
         else if (ways[i] != TENSOR_SMALL && ways[i] != TENSOR_FLOAT && ways[i] != TENSOR_BASE)
-            ok = take_number(&d.single, &number) && take_bytes(&d.single, number, &skipped);
+            ok = bytes_take_varint(&d.single, &number) && bytes_take(&d.single, number, &skipped);
         if (!ok) s = pith_fail(err, PITH_TRUNCATED, NULL, -1, "expected tensor %zu of %zu, found the end", i, count);
         sizes[i] = before - d.single.size;
         if (ways[i] == TENSOR_SMALL && small > 0) sizes[i] = (uint64_t)(size / small * (double)d.small.size + 0.5);

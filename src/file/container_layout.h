@@ -10,36 +10,12 @@
 #ifndef FILE_CONTAINER_LAYOUT_H
 #define FILE_CONTAINER_LAYOUT_H
 
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the container is little-endian and so must be the machine"
-#endif
+#include "base/bytes.h"
 
 enum { FRAME = 64, ENTRY = 96, ALIGNMENT = 64, NAME_ALIGNMENT = 8, NAME_LONGEST = 255 };
 
 #define CONTAINER_MAGIC "\x89PITH\r\n\x1a"
 
-static inline void put16(uint8_t *p, uint16_t v) { memcpy(p, &v, 2); }
-static inline void put32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
-static inline void put64(uint8_t *p, uint64_t v) { memcpy(p, &v, 8); }
-static inline uint16_t get16(const uint8_t *p) {
-    uint16_t v;
-    memcpy(&v, p, 2);
-    return v;
-}
-static inline uint32_t get32(const uint8_t *p) {
-    uint32_t v;
-    memcpy(&v, p, 4);
-    return v;
-}
-static inline uint64_t get64(const uint8_t *p) {
-    uint64_t v;
-    memcpy(&v, p, 8);
-    return v;
-}
 static inline uint64_t round_up(uint64_t v, uint64_t to) { return (v + to - 1) / to * to; }
 
 #endif

@@ -44,7 +44,7 @@ static pith_status need(const cursor *c, uint64_t n, const char *what, pith_erro
 static pith_status read_name(cursor *c, char **name, pith_error *err) {
     pith_status s = need(c, 8, "a tensor name", err);
     if (s != PITH_OK) return s;
-    uint64_t size = meta_get_u64(c->bytes + c->at);
+    uint64_t size = get64(c->bytes + c->at);
     if (size > META_KEY_MAX || size == 0 || size > c->size - c->at - 8)
         return pith_fail(err, PITH_CORRUPT, c->where, (int64_t)c->at, "expected a tensor name, found one of %llu bytes",
                          (unsigned long long)size);
@@ -59,7 +59,7 @@ static pith_status read_name(cursor *c, char **name, pith_error *err) {
 static pith_status read_shape(cursor *c, const char *name, int *rank, int64_t *shape, pith_error *err) {
     pith_status s = need(c, 4, "the dimensions of a tensor", err);
     if (s != PITH_OK) return s;
-    uint32_t n = meta_get_u32(c->bytes + c->at);
+    uint32_t n = get32(c->bytes + c->at);
     if (n > GGUF_RANK_MAX)
         return pith_fail(err, PITH_CORRUPT, c->where, (int64_t)c->at,
                          "tensor %.64s: expected at most %d dimensions, found %u", name, GGUF_RANK_MAX, n);
@@ -67,7 +67,7 @@ static pith_status read_shape(cursor *c, const char *name, int *rank, int64_t *s
     s = need(c, 8 * n, "the dimensions of a tensor", err);
     if (s != PITH_OK) return s;
     for (uint32_t i = 0; i < n; i++, c->at += 8) {
-        uint64_t d = meta_get_u64(c->bytes + c->at);
+        uint64_t d = get64(c->bytes + c->at);
         if (d > INT64_MAX)
             return pith_fail(err, PITH_CORRUPT, c->where, (int64_t)c->at, "tensor %.64s: dimension %llu is absurd",
                              name, (unsigned long long)d);
@@ -80,7 +80,7 @@ static pith_status read_shape(cursor *c, const char *name, int *rank, int64_t *s
 static pith_status read_type(cursor *c, const char *name, uint16_t *type, pith_error *err) {
     pith_status s = need(c, 12, "the type and offset of a tensor", err);
     if (s != PITH_OK) return s;
-    uint32_t number = meta_get_u32(c->bytes + c->at);
+    uint32_t number = get32(c->bytes + c->at);
     int known = pith_type_by_gguf(number);
     if (known >= 0) {
         *type = (uint16_t)known;
@@ -111,7 +111,7 @@ static pith_status read_info(gguf *g, cursor *c, uint32_t part, uint64_t alignme
         if (s != PITH_OK) s = pith_fail(err, s, c->where, (int64_t)start, "tensor %.64s: %s", name, inner.text);
     }
     if (s == PITH_OK) {
-        offset = meta_get_u64(c->bytes + c->at + 4);
+        offset = get64(c->bytes + c->at + 4);
         c->at += 12;
         if (offset % alignment)
             s = pith_fail(err, PITH_CORRUPT, c->where, (int64_t)c->at - 8,
@@ -135,12 +135,12 @@ static pith_status read_head(cursor *c, uint64_t *tensors, uint64_t *pairs, pith
         return pith_fail(err, PITH_TRUNCATED, c->where, 0, "expected a GGUF head of %d bytes, found %llu", GGUF_HEAD,
                          (unsigned long long)c->size);
     if (memcmp(c->bytes, "GGUF", 4) != 0) return pith_fail(err, PITH_CORRUPT, c->where, 0, "expected a GGUF file");
-    uint32_t version = meta_get_u32(c->bytes + 4);
+    uint32_t version = get32(c->bytes + 4);
     if (version != 2 && version != 3)
         return pith_fail(err, PITH_UNSUPPORTED, c->where, 4, "expected GGUF version 2 or 3, found %s%u",
                          version && !(version & 0xffff) ? "a big-endian file, " : "", version);
-    *tensors = meta_get_u64(c->bytes + 8);
-    *pairs = meta_get_u64(c->bytes + 16);
+    *tensors = get64(c->bytes + 8);
+    *pairs = get64(c->bytes + 16);
     c->at = GGUF_HEAD;
     if (*tensors > c->size / GGUF_INFO_MIN || *pairs > c->size / 13)
         return pith_fail(err, PITH_CORRUPT, c->where, 8,

@@ -91,14 +91,14 @@ static pith_status pad(gguf_writer *w, pith_error *err) {
 static pith_status write_info(gguf_writer *w, const planned *t, uint64_t offset, pith_error *err) {
     uint8_t bytes[8 + GGUF_NAME_MAX + 4 + 8 * GGUF_RANK_MAX + 12], *p = bytes;
     size_t length = strlen(t->name);
-    meta_put_u64(p, length);
+    put64(p, length);
     memcpy(p + 8, t->name, length);
     p += 8 + length;
-    meta_put_u32(p, t->layout.rank);
+    put32(p, t->layout.rank);
     p += 4;
-    for (int i = t->layout.rank; i-- > 0; p += 8) meta_put_u64(p, (uint64_t)t->layout.shape[i]);
-    meta_put_u32(p, (uint32_t)pith_types[t->layout.type].gguf);
-    meta_put_u64(p + 4, offset);
+    for (int i = t->layout.rank; i-- > 0; p += 8) put64(p, (uint64_t)t->layout.shape[i]);
+    put32(p, (uint32_t)pith_types[t->layout.type].gguf);
+    put64(p + 4, offset);
     return output_write(w->out, bytes, (size_t)(p + 12 - bytes), err);
 }
 
@@ -131,9 +131,9 @@ static pith_status write_head(gguf_writer *w, pith_error *err) {
     uint8_t head[24] = "GGUF";
     pith_bytes pairs;
     uint64_t offset = 0;
-    meta_put_u32(head + 4, 3);
-    meta_put_u64(head + 8, w->count);
-    meta_put_u64(head + 16, meta_count(w->meta));
+    put32(head + 4, 3);
+    put64(head + 8, w->count);
+    put64(head + 16, meta_count(w->meta));
     pith_status s = check_names(w, err);
     if (s == PITH_OK) s = meta_serialize(w->meta, &pairs, err);
     if (s != PITH_OK) return s;

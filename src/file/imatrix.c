@@ -81,7 +81,7 @@ typedef struct cursor {
 static pith_status read_i32(cursor *c, int32_t low, int32_t high, const char *what, int32_t *out, pith_error *err) {
     if (c->size - c->at < 4)
         return pith_fail(err, PITH_TRUNCATED, c->where, (int64_t)c->at, "expected %s, found the end of the file", what);
-    *out = (int32_t)meta_get_u32(c->bytes + c->at);
+    *out = (int32_t)get32(c->bytes + c->at);
     if (*out < low || *out > high)
         return pith_fail(err, PITH_CORRUPT, c->where, (int64_t)c->at, "expected %s from %d to %d, found %d", what, low,
                          high, *out);
@@ -113,7 +113,7 @@ static pith_status read_old_entry(imatrix *m, cursor *c, pith_error *err) {
                       "%.64s: expected %d values, found the end of the file", name, values);
     if (s == PITH_OK) s = imatrix_add(m, name, (uint64_t)values, 1, &e, err);
     for (int32_t i = 0; i < values && s == PITH_OK; i++, c->at += 4) {
-        uint32_t bits = meta_get_u32(c->bytes + c->at);
+        uint32_t bits = get32(c->bytes + c->at);
         float value;
         memcpy(&value, &bits, sizeof value);
         s = set_mean(e, (uint64_t)i, value, calls ? calls : 1, c->where, err);

@@ -11,7 +11,7 @@
 
 static pith_status put_u32(output *o, uint32_t v, pith_error *err) {
     uint8_t bytes[4];
-    meta_put_u32(bytes, v);
+    put32(bytes, v);
     return output_write(o, bytes, sizeof bytes, err);
 }
 

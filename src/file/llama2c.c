@@ -29,7 +29,7 @@ typedef struct llama2c {
 static bool llama2c_fits(const char *path, bool folder, const uint8_t *head, size_t size) {
     size_t length = strlen(path);
     if (folder) return false;
-    return (size >= 4 && meta_get_u32(head) == MAGIC) || (length > 4 && strcmp(path + length - 4, ".bin") == 0);
+    return (size >= 4 && get32(head) == MAGIC) || (length > 4 && strcmp(path + length - 4, ".bin") == 0);
 }
 
 static void llama2c_close(model_source *s) {
@@ -42,7 +42,7 @@ static void llama2c_close(model_source *s) {
 static void dequantize(const uint8_t *p, int64_t elements, int64_t group, float *out) {
     const uint8_t *scales = p + elements;
     for (int64_t g = 0; g < elements / group; g++) {
-        uint32_t bits = meta_get_u32(scales + 4 * g);
+        uint32_t bits = get32(scales + 4 * g);
         float scale;
         memcpy(&scale, &bits, sizeof scale);
         for (int64_t i = g * group; i < (g + 1) * group; i++) out[i] = (float)(int8_t)p[i] * scale;
@@ -88,19 +88,19 @@ static pith_status read_header(llama2c *c, const char *path, pith_error *err) {
     if (size < LEGACY_HEAD)
         return pith_fail(err, PITH_TRUNCATED, path, 0, "expected a llama2.c header of %d bytes, found %llu",
                          LEGACY_HEAD, (unsigned long long)size);
-    bool legacy = meta_get_u32(p) != MAGIC;
+    bool legacy = get32(p) != MAGIC;
     if (!legacy && size < HEAD)
         return pith_fail(err, PITH_TRUNCATED, path, 0, "expected a llama2.c header of %d bytes, found %llu", HEAD,
                          (unsigned long long)size);
-    c->version = legacy ? 0 : (int)meta_get_u32(p + 4);
+    c->version = legacy ? 0 : (int)get32(p + 4);
     if (!legacy && c->version != 1 && c->version != 2)
         return pith_fail(err, PITH_UNSUPPORTED, path, 4,
                          "expected a llama2.c checkpoint of version 0, 1 or 2, found %d", c->version);
     int64_t *const field[] = {&c->width, &c->ffn, &c->blocks, &c->heads, &c->kv_heads, &c->vocab, &c->context};
-    for (int i = 0; i < 7; i++) *field[i] = (int32_t)meta_get_u32(p + (legacy ? 0 : 8) + 4 * i);
+    for (int i = 0; i < 7; i++) *field[i] = (int32_t)get32(p + (legacy ? 0 : 8) + 4 * i);
     c->tied = legacy ? c->vocab > 0 : p[36] != 0;
     if (legacy && c->vocab < 0) c->vocab = -c->vocab;
-    if (c->version == 2) c->group = (int32_t)meta_get_u32(p + 37);
+    if (c->version == 2) c->group = (int32_t)get32(p + 37);
     c->end = legacy ? LEGACY_HEAD : HEAD;
     return check_header(c, path, err);
 }
@@ -205,7 +205,7 @@ static bool tokenizer_fits(const uint8_t *p, uint64_t size, int64_t vocab) {
     if (size < 4) return false;
     for (int64_t i = 0; i < vocab; i++) {
         if (size - at < 8) return false;
-        uint32_t length = meta_get_u32(p + at + 4);
+        uint32_t length = get32(p + at + 4);
         if (length > size - at - 8) return false;
         at += 8 + (uint64_t)length;
     }

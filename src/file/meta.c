@@ -93,12 +93,12 @@ void meta_remove_prefix(meta *m, const char *prefix) {
 /* ---- building ---- */
 
 static bool index_texts(meta_entry *e) {
-    uint64_t count = meta_get_u64(e->bytes + 4), at = 0;
+    uint64_t count = get64(e->bytes + 4), at = 0;
     e->start = memory_zero((size_t)count, sizeof *e->start); /* count was checked against the size */
     if (!e->start) return false;
     for (uint64_t i = 0; i < count; i++) {
         e->start[i] = at;
-        at += 8 + meta_get_u64(e->bytes + META_ARRAY_HEAD + at);
+        at += 8 + get64(e->bytes + META_ARRAY_HEAD + at);
     }
     return true;
 }
@@ -116,7 +116,7 @@ static bool entry_make(meta_entry *e, const char *key, size_t key_size, meta_typ
 
 /* To be called once the bytes are in place; false (and e freed) without memory. */
 static bool entry_finish(meta_entry *e) {
-    if (e->type != META_ARRAY || meta_get_u32(e->bytes) != META_TEXT || index_texts(e)) return true;
+    if (e->type != META_ARRAY || get32(e->bytes) != META_TEXT || index_texts(e)) return true;
     entry_free(e);
     return false;
 }
@@ -153,7 +153,7 @@ static pith_status put(meta *m, meta_entry *e, pith_error *err) {
 static pith_status set_number(meta *m, const char *key, meta_type type, uint64_t bits, pith_error *err) {
     meta_entry e;
     if (!entry_make(&e, key, strlen(key), type, meta_type_size(type))) return no_memory(err);
-    for (size_t i = 0; i < e.size; i++) e.bytes[i] = (uint8_t)(bits >> 8 * i);
+    memcpy(e.bytes, &bits, e.size); /* the low bytes of it */
     return put(m, &e, err);
 }
 
@@ -186,7 +186,7 @@ pith_status meta_set_text(meta *m, const char *key, const char *value, pith_erro
 pith_status meta_set_text_n(meta *m, const char *key, const char *value, size_t size, pith_error *err) {
     meta_entry e;
     if (size > SIZE_MAX - 16 || !entry_make(&e, key, strlen(key), META_TEXT, size + 8)) return no_memory(err);
-    meta_put_u64(e.bytes, size);
+    put64(e.bytes, size);
     if (size) memcpy(e.bytes + 8, value, size);
     return put(m, &e, err);
 }
@@ -196,8 +196,8 @@ static bool array_make(meta_entry *e, const char *key, meta_type type, uint64_t 
     if (__builtin_add_overflow(element_bytes, (size_t)META_ARRAY_HEAD, &size) ||
         !entry_make(e, key, strlen(key), META_ARRAY, size))
         return false;
-    meta_put_u32(e->bytes, type);
-    meta_put_u64(e->bytes + 4, count);
+    put32(e->bytes, type);
+    put64(e->bytes + 4, count);
     return true;
 }
 
@@ -210,7 +210,7 @@ pith_status meta_set_texts(meta *m, const char *key, const meta_string *values, 
     if (!array_make(&e, key, META_TEXT, count, size)) return no_memory(err);
     uint8_t *p = e.bytes + META_ARRAY_HEAD;
     for (uint64_t i = 0; i < count; i++) {
-        meta_put_u64(p, values[i].size);
+        put64(p, values[i].size);
         if (values[i].size) memcpy(p + 8, values[i].data, values[i].size);
         p += 8 + values[i].size;
     }
@@ -220,14 +220,14 @@ pith_status meta_set_texts(meta *m, const char *key, const meta_string *values, 
 pith_status meta_set_i32s(meta *m, const char *key, const int32_t *values, uint64_t count, pith_error *err) {
     meta_entry e;
     if (count > SIZE_MAX / 8 || !array_make(&e, key, META_I32, count, (size_t)count * 4)) return no_memory(err);
-    for (uint64_t i = 0; i < count; i++) meta_put_u32(e.bytes + META_ARRAY_HEAD + 4 * i, (uint32_t)values[i]);
+    for (uint64_t i = 0; i < count; i++) put32(e.bytes + META_ARRAY_HEAD + 4 * i, (uint32_t)values[i]);
     return put(m, &e, err);
 }
 
 pith_status meta_set_f32s(meta *m, const char *key, const float *values, uint64_t count, pith_error *err) {
     meta_entry e;
     if (count > SIZE_MAX / 8 || !array_make(&e, key, META_F32, count, (size_t)count * 4)) return no_memory(err);
-    for (uint64_t i = 0; i < count; i++) meta_put_u32(e.bytes + META_ARRAY_HEAD + 4 * i, float_bits(values[i]));
+    for (uint64_t i = 0; i < count; i++) put32(e.bytes + META_ARRAY_HEAD + 4 * i, float_bits(values[i]));
     return put(m, &e, err);
 }
 
@@ -268,12 +268,12 @@ static bool integer(meta_type type, const uint8_t *p, bool *negative, uint64_t *
     case META_U8:
     case META_BOOL: *magnitude = p[0]; return true;
     case META_U16: *magnitude = (uint64_t)p[0] | (uint64_t)p[1] << 8; return true;
-    case META_U32: *magnitude = meta_get_u32(p); return true;
-    case META_U64: *magnitude = meta_get_u64(p); return true;
+    case META_U32: *magnitude = get32(p); return true;
+    case META_U64: *magnitude = get64(p); return true;
     case META_I8: v = (int8_t)p[0]; break;
     case META_I16: v = (int16_t)(uint16_t)(p[0] | p[1] << 8); break;
-    case META_I32: v = (int32_t)meta_get_u32(p); break;
-    case META_I64: v = (int64_t)meta_get_u64(p); break;
+    case META_I32: v = (int32_t)get32(p); break;
+    case META_I64: v = (int64_t)get64(p); break;
     default: return false;
     }
     *negative = v < 0;
@@ -301,12 +301,12 @@ static bool number_f64(meta_type type, const uint8_t *p, double *out) {
     bool negative;
     uint64_t bits;
     if (type == META_F32) {
-        uint32_t half = meta_get_u32(p);
+        uint32_t half = get32(p);
         float f;
         memcpy(&f, &half, sizeof f);
         *out = f;
     } else if (type == META_F64) {
-        bits = meta_get_u64(p);
+        bits = get64(p);
         memcpy(out, &bits, sizeof bits);
     } else if (integer(type, p, &negative, &bits)) {
         *out = negative ? -(double)bits : (double)bits;
@@ -345,8 +345,8 @@ const char *meta_text(const meta *m, const char *key, size_t *size) {
 bool meta_get_array(const meta *m, const char *key, meta_array *out) {
     const meta_entry *e = find(m, key);
     if (!e || e->type != META_ARRAY) return false;
-    *out = (meta_array){.type = (meta_type)meta_get_u32(e->bytes),
-                        .count = meta_get_u64(e->bytes + 4),
+    *out = (meta_array){.type = (meta_type)get32(e->bytes),
+                        .count = get64(e->bytes + 4),
                         .bytes = e->bytes + META_ARRAY_HEAD,
                         .start = e->start};
     return true;
@@ -361,7 +361,7 @@ bool meta_array_f64(const meta_array *a, uint64_t i, double *out) { return numbe
 meta_string meta_array_text(const meta_array *a, uint64_t i) {
     if (!a->start) return (meta_string){"", 0};
     const uint8_t *p = a->bytes + a->start[i];
-    return (meta_string){(const char *)p + 8, (size_t)meta_get_u64(p)};
+    return (meta_string){(const char *)p + 8, (size_t)get64(p)};
 }
 
 /* "llama." + key. False when the model names no architecture or the name is absurdly long. */

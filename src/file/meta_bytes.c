@@ -31,7 +31,7 @@ static const char *numbers_end(const uint8_t *p, size_t size, meta_type type, ui
 
 static const char *text_end(const uint8_t *p, size_t size, size_t *used) {
     if (size < 8) return "a text cut short";
-    uint64_t length = meta_get_u64(p);
+    uint64_t length = get64(p);
     if (length > size - 8) return "a text longer than the file";
     *used = 8 + (size_t)length;
     return NULL;
@@ -40,8 +40,8 @@ static const char *text_end(const uint8_t *p, size_t size, size_t *used) {
 static const char *array_end(const uint8_t *p, size_t size, int depth, size_t *used) {
     if (depth >= META_DEPTH_MAX) return "arrays nested too deep";
     if (size < META_ARRAY_HEAD) return "an array cut short";
-    uint32_t type = meta_get_u32(p);
-    uint64_t count = meta_get_u64(p + 4);
+    uint32_t type = get32(p);
+    uint64_t count = get64(p + 4);
     size_t at = META_ARRAY_HEAD, one;
     if (type >= META_TYPES) return "an array of an unknown type";
     if (meta_type_size(type)) {
@@ -81,7 +81,7 @@ static pith_status parse_pair(meta *m, const uint8_t *p, size_t size, size_t *us
     if (size - key_bytes < 4)
         return pith_fail(err, PITH_TRUNCATED, where, (int64_t)(offset + key_bytes),
                          "expected the type of a metadata value, found the end of the file");
-    uint32_t type = meta_get_u32(p + key_bytes);
+    uint32_t type = get32(p + key_bytes);
     size_t at = key_bytes + 4;
     wrong = meta_value_end(p + at, size - at, (meta_type)type, 0, &value_bytes);
     if (wrong)
@@ -125,9 +125,9 @@ pith_status meta_serialize(const meta *m, pith_bytes *out, pith_error *err) {
     for (size_t i = 0; i < meta_count(m); i++) {
         size_t key_size = strlen(meta_key(m, i));
         pith_bytes value = meta_bytes_at(m, i);
-        meta_put_u64(p, key_size);
+        put64(p, key_size);
         memcpy(p + 8, meta_key(m, i), key_size);
-        meta_put_u32(p + 8 + key_size, meta_type_at(m, i));
+        put32(p + 8 + key_size, meta_type_at(m, i));
         p += 12 + key_size;
         memcpy(p, value.data, value.size);
         p += value.size;

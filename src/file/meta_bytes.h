@@ -2,24 +2,10 @@
 #ifndef FILE_META_BYTES_H
 #define FILE_META_BYTES_H
 
+#include "base/bytes.h"
 #include "file/meta.h"
 
-#include <string.h>
-
 enum { META_ARRAY_HEAD = 12, META_KEY_MAX = 65535, META_DEPTH_MAX = 8 };
-
-static inline uint32_t meta_get_u32(const uint8_t *p) {
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-static inline uint64_t meta_get_u64(const uint8_t *p) {
-    return (uint64_t)meta_get_u32(p) | (uint64_t)meta_get_u32(p + 4) << 32;
-}
-static inline void meta_put_u32(uint8_t *p, uint32_t v) {
-    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-static inline void meta_put_u64(uint8_t *p, uint64_t v) {
-    for (int i = 0; i < 8; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
 
 /* Bytes of a number or bool; 0 for texts, arrays and unknown types. */
 size_t meta_type_size(meta_type type);

@@ -5,7 +5,7 @@
  * NumPy writes are read, not Python at large. */
 #include "file/npy.h"
 
-#include "base/memory.h"
+#include "base/bytes.h"
 #include "file/output.h"
 
 #include <stdio.h>
@@ -175,8 +175,7 @@ pith_status npy_parse(pith_buffer *file, const char *where, const pith_context *
                          p[7]);
     uint64_t fixed = p[6] == 1 ? FIXED : FIXED + 2;
     if (size < fixed) return pith_fail(err, PITH_TRUNCATED, where, 0, "expected an npy header, the file ends");
-    uint64_t length = (uint64_t)p[8] | (uint64_t)p[9] << 8;
-    if (p[6] > 1) length |= (uint64_t)p[10] << 16 | (uint64_t)p[11] << 24;
+    uint64_t length = p[6] == 1 ? get16(p + 8) : get32(p + 8);
     if (length > LONGEST_HEADER)
         return pith_fail(err, PITH_LIMIT, where, MAGIC + 2, "expected a header of at most %d bytes, found %llu",
                          LONGEST_HEADER, (unsigned long long)length);

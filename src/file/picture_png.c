@@ -4,7 +4,7 @@
  * ignored, everything that touches a sample is an error. */
 #include "file/picture_formats.h"
 
-#include "base/memory.h"
+#include "base/bytes.h"
 
 #include <png.h>
 #include <string.h>
@@ -109,7 +109,7 @@ static void take_notes(png_work *w, png_structp p, png_infop info, bool as_store
         if (!is_kept(chunk[i].name, as_stored)) continue;
         to[n] = chunk[i].location;
         memcpy(to + n + 1, chunk[i].name, 4);
-        for (int b = 0; b < 4; b++) to[n + 5 + (size_t)b] = (uint8_t)(chunk[i].size >> 8 * b);
+        put32(to + n + 5, (uint32_t)chunk[i].size);
         memcpy(to + n + NOTE_HEAD, chunk[i].data, chunk[i].size);
         n += NOTE_HEAD + chunk[i].size;
     }
@@ -122,7 +122,7 @@ static bool is_letter(uint8_t c) { return (c >= 'a' && c <= 'z') || (c >= 'A' &&
 static bool next_note(pith_bytes notes, size_t *at, png_unknown_chunk *out) {
     const uint8_t *p = notes.data + *at;
     if (notes.size - *at < NOTE_HEAD) return false;
-    out->size = p[5] | (size_t)p[6] << 8 | (size_t)p[7] << 16 | (size_t)p[8] << 24;
+    out->size = get32(p + 5);
     if (out->size > notes.size - *at - NOTE_HEAD || out->size > CHUNK_BYTES) return false;
     for (int i = 1; i < 5; i++)
         if (!is_letter(p[i])) return false;

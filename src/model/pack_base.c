@@ -2,17 +2,16 @@
  * small file, of each tensor's bytes. */
 #include "model/pack_base.h"
 
+#include "base/bytes.h"
 #include "base/hash.h"
-#include "base/memory.h"
 #include "model/pack_reader.h"
 
 #include <stdio.h>
 #include <string.h>
 
 static void update(hash_state *h, const void *data, size_t size) {
-    uint64_t v = hash_bytes(data, size);
     uint8_t bytes[8];
-    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(v >> 8 * i);
+    put64(bytes, hash_bytes(data, size));
     hash_update(h, bytes, sizeof bytes);
 }
 

@@ -6,7 +6,7 @@
  * two bytes a weight of memory meanwhile. */
 #include "model/pack_payload.h"
 
-#include "base/memory.h"
+#include "base/bytes.h"
 #include "base/parallel.h"
 #include "code/planes.h"
 #include "quant/format.h"
@@ -105,26 +105,15 @@ static pith_status outcome(const slice *x, int64_t n, pith_error *err) {
     return PITH_OK;
 }
 
-static pith_status append(pith_bytes *out, size_t *capacity, const void *data, size_t size, pith_error *err) {
-    if (memory_reserve((void **)&out->data, capacity, out->size + size, 1) != 0) return no_memory(err);
-    if (size) memcpy(out->data + out->size, data, size);
-    out->size += size;
-    return PITH_OK;
-}
-
-static pith_status append_slices(const slice *x, int64_t n, pith_bytes *out, size_t *capacity, pith_error *err) {
-    pith_status s = PITH_OK;
-    for (int64_t i = 0; i < n && s == PITH_OK; i++) {
-        uint8_t length[4] = {(uint8_t)x[i].coded.size, (uint8_t)(x[i].coded.size >> 8),
-                             (uint8_t)(x[i].coded.size >> 16), (uint8_t)(x[i].coded.size >> 24)};
-        s = append(out, capacity, length, 4, err);
-        if (s == PITH_OK) s = append(out, capacity, x[i].coded.data, x[i].coded.size, err);
+static bool append_slices(const slice *x, int64_t n, growing_bytes *out) {
+    for (int64_t i = 0; i < n; i++) {
+        bytes_append32(out, (uint32_t)x[i].coded.size);
+        bytes_append(out, x[i].coded.data, x[i].coded.size);
     }
-    return s;
+    return !out->failed;
 }
 
-static pith_status encode_planes(const pith_context *c, pith_packed *p, pith_bytes *out, size_t *capacity,
-                                 pith_error *err) {
+static pith_status encode_planes(const pith_context *c, pith_packed *p, growing_bytes *out, pith_error *err) {
     job j = {.packed = p, .rows_a_slice = rows_of(p)};
     int64_t slices = (p->rows + j.rows_a_slice - 1) / j.rows_a_slice;
     slice x[SLICES_AT_ONCE];
@@ -137,7 +126,7 @@ static pith_status encode_planes(const pith_context *c, pith_packed *p, pith_byt
         memset(x, 0, sizeof x);
         parallel_for(n, 1, encode_slices, &j);
         s = outcome(x, n, err);
-        if (s == PITH_OK) s = append_slices(x, n, out, capacity, err);
+        if (s == PITH_OK && !append_slices(x, n, out)) s = no_memory(err);
         for (int64_t i = 0; i < n; i++) memory_free(x[i].coded.data);
     }
     return s;
@@ -145,20 +134,24 @@ static pith_status encode_planes(const pith_context *c, pith_packed *p, pith_byt
 
 pith_status pack_blocks_encode(const pith_context *c, const pack_item *item, pith_bytes *out, pith_error *err) {
     pith_packed p = {0};
-    size_t capacity = 0;
-    *out = (pith_bytes){NULL, 0};
+    growing_bytes b = {0};
+    pith_status s = PITH_OK;
     if (item->base.size && memcmp(item->base.data, item->bytes.data, item->bytes.size) == 0)
-        return append(out, &capacity, &(uint8_t){BASE}, 1, err);
-    pith_status s = open_packed(&p, item, err);
-    if (s == PITH_OK) s = append(out, &capacity, &(uint8_t){PLANES}, 1, err);
-    if (s == PITH_OK && p.format->split) s = encode_planes(c, &p, out, &capacity, err);
-    if (s == PITH_OK && (!p.format->split || out->size > item->bytes.size)) {
-        out->size = 0;
-        s = append(out, &capacity, &(uint8_t){RAW}, 1, err);
-        if (s == PITH_OK) s = append(out, &capacity, item->bytes.data, item->bytes.size, err);
+        bytes_append(&b, &(uint8_t){BASE}, 1);
+    else {
+        s = open_packed(&p, item, err);
+        bytes_append(&b, &(uint8_t){PLANES}, 1);
+        if (s == PITH_OK && p.format->split) s = encode_planes(c, &p, &b, err);
+        if (s == PITH_OK && (!p.format->split || b.size > item->bytes.size)) {
+            b.size = 0;
+            bytes_append(&b, &(uint8_t){RAW}, 1);
+            bytes_append(&b, item->bytes.data, item->bytes.size);
+        }
+        pith_packed_release(&p);
     }
-    pith_packed_release(&p);
-    if (s != PITH_OK) memory_free(out->data);
+    if (s == PITH_OK && b.failed) s = no_memory(err);
+    if (s != PITH_OK) memory_free(b.data);
+    *out = s == PITH_OK ? (pith_bytes){b.data, b.size} : (pith_bytes){NULL, 0};
     return s;
 }
 
@@ -170,15 +163,9 @@ const char *pack_blocks_way(pith_bytes coded) {
 /* ---- decoding ---- */
 
 static pith_status take_slice(pith_bytes *in, pith_bytes *out, pith_error *err) {
-    size_t length = 0;
-    if (in->size >= 4)
-        length = in->data[0] | (size_t)in->data[1] << 8 | (size_t)in->data[2] << 16 | (size_t)in->data[3] << 24;
-    if (in->size < 4 || length > in->size - 4)
-        return pith_fail(err, PITH_TRUNCATED, NULL, -1, "expected a slice of %zu bytes, found %zu", length, in->size);
-    *out = (pith_bytes){in->data + 4, length};
-    in->data += 4 + length;
-    in->size -= 4 + length;
-    return PITH_OK;
+    uint32_t length = 0;
+    if (bytes_take32(in, &length) && bytes_take(in, length, out)) return PITH_OK;
+    return pith_fail(err, PITH_TRUNCATED, NULL, -1, "expected a slice of %u bytes, found %zu", length, in->size);
 }
 
 static pith_status decode_planes(const pith_context *c, pith_bytes in, pith_packed *p, pith_error *err) {

@@ -4,7 +4,7 @@
  * each item of a block type: u64 length, pack_blocks.c. What would not shrink is kept in the first way. */
 #include "model/pack_payload.h"
 
-#include "base/memory.h"
+#include "base/bytes.h"
 #include "code/tensor_ways.h"
 
 #include <string.h>
@@ -49,86 +49,66 @@ static pith_status plain_make(plain_items *p, const pack_item *items, size_t cou
 
 /* ---- encoding ---- */
 
-typedef struct growing {
-    pith_bytes b;
-    size_t capacity;
-    pith_error *err;
-} growing;
-
-static pith_status append(growing *g, const void *data, size_t size) {
-    if (memory_reserve((void **)&g->b.data, &g->capacity, g->b.size + size, 1) != 0) return no_memory(g->err);
-    if (size) memcpy(g->b.data + g->b.size, data, size);
-    g->b.size += size;
-    return PITH_OK;
+static bool append_sized(growing_bytes *out, pith_bytes bytes) {
+    return bytes_append64(out, bytes.size) && bytes_append(out, bytes.data, bytes.size);
 }
 
-static pith_status append_sized(growing *g, pith_bytes bytes) {
-    uint8_t length[8];
-    for (int i = 0; i < 8; i++) length[i] = (uint8_t)((uint64_t)bytes.size >> 8 * i);
-    pith_status s = append(g, length, 8);
-    return s == PITH_OK ? append(g, bytes.data, bytes.size) : s;
-}
-
-static pith_status append_plain(growing *g, const pith_context *c, const pack_item *items, size_t count) {
+static pith_status append_plain(growing_bytes *out, const pith_context *c, const pack_item *items, size_t count,
+                                pith_error *err) {
     plain_items p;
     pith_bytes coded = {NULL, 0};
-    pith_status s = plain_make(&p, items, count, g->err);
+    pith_status s = plain_make(&p, items, count, err);
     if (s != PITH_OK) return s;
-    if (p.count) s = tensor_ways_encode(c, p.item, p.count, &coded, NULL, g->err);
-    if (s == PITH_OK) s = append_sized(g, coded);
+    if (p.count) s = tensor_ways_encode(c, p.item, p.count, &coded, NULL, err);
+    if (s == PITH_OK && !append_sized(out, coded)) s = no_memory(err);
     memory_free(coded.data);
     plain_free(&p);
     return s;
 }
 
-static pith_status append_blocks(growing *g, const pith_context *c, const pack_item *item) {
+static pith_status append_blocks(growing_bytes *out, const pith_context *c, const pack_item *item, pith_error *err) {
     pith_bytes coded = {NULL, 0};
-    pith_status s = pack_blocks_encode(c, item, &coded, g->err);
+    pith_status s = pack_blocks_encode(c, item, &coded, err);
     if (s != PITH_OK) return s;
-    s = append_sized(g, coded);
+    if (!append_sized(out, coded)) s = no_memory(err);
     memory_free(coded.data);
     return s;
 }
 
 pith_status pack_group_encode(const pith_context *c, const pack_item *items, size_t count, pith_bytes *out,
                               pith_error *err) {
-    growing g = {.err = err};
+    growing_bytes g = {0};
     size_t total = 0;
     for (size_t i = 0; i < count; i++) total += items[i].bytes.size;
-    pith_status s = append(&g, &(uint8_t){PACK_CODED}, 1);
-    if (s == PITH_OK) s = append_plain(&g, c, items, count);
+    pith_status s = bytes_append(&g, &(uint8_t){PACK_CODED}, 1) ? PITH_OK : no_memory(err);
+    if (s == PITH_OK) s = append_plain(&g, c, items, count, err);
     for (size_t i = 0; i < count && s == PITH_OK; i++)
-        if (!plain(&items[i])) s = append_blocks(&g, c, &items[i]);
-    if (s == PITH_OK && g.b.size > total) {
-        g.b.size = 0;
-        s = append(&g, &(uint8_t){PACK_RAW}, 1);
-        for (size_t i = 0; i < count && s == PITH_OK; i++) s = append(&g, items[i].bytes.data, items[i].bytes.size);
+        if (!plain(&items[i])) s = append_blocks(&g, c, &items[i], err);
+    if (s == PITH_OK && g.size > total) {
+        g.size = 0;
+        bytes_append(&g, &(uint8_t){PACK_RAW}, 1);
+        for (size_t i = 0; i < count; i++) bytes_append(&g, items[i].bytes.data, items[i].bytes.size);
+        if (g.failed) s = no_memory(err);
     }
-    if (s == PITH_OK) *out = g.b;
-    else memory_free(g.b.data);
+    if (s == PITH_OK) *out = (pith_bytes){g.data, g.size};
+    else memory_free(g.data);
     return s;
 }
 
 /* ---- decoding ---- */
 
 static pith_status take_sized(pith_bytes *in, pith_bytes *out, pith_error *err) {
-    uint64_t length = 0;
-    for (int i = 0; i < 8 && in->size >= 8; i++) length |= (uint64_t)in->data[i] << 8 * i;
-    if (in->size < 8 || length > in->size - 8)
-        return pith_fail(err, PITH_TRUNCATED, NULL, -1, "a group of tensors ends early");
-    *out = (pith_bytes){in->data + 8, (size_t)length};
-    in->data += 8 + length;
-    in->size -= 8 + (size_t)length;
-    return PITH_OK;
+    uint64_t length;
+    if (bytes_take64(in, &length) && bytes_take(in, length, out)) return PITH_OK;
+    return pith_fail(err, PITH_TRUNCATED, NULL, -1, "a group of tensors ends early");
 }
 
 static pith_status decode_raw(pith_bytes in, const pack_item *items, size_t count, pith_error *err) {
     for (size_t i = 0; i < count; i++) {
-        size_t size = items[i].bytes.size;
-        if (in.size < size) return pith_fail(err, PITH_TRUNCATED, NULL, -1, "a group of tensors ends early");
-        if (size) memcpy(items[i].bytes.data, in.data, size);
-        in.data += size;
-        in.size -= size;
+        pith_bytes out = items[i].bytes, from;
+        if (!bytes_take(&in, out.size, &from))
+            return pith_fail(err, PITH_TRUNCATED, NULL, -1, "a group of tensors ends early");
+        if (out.size) memcpy(out.data, from.data, out.size);
     }
     return in.size ? pith_fail(err, PITH_CORRUPT, NULL, -1, "bytes behind the last tensor of a group") : PITH_OK;
 }

@@ -6,7 +6,7 @@
  *   u16 length and name, u16 length and GGUF name (0: the same), u8 type, u8 rank, u8 transposed, u64 sizes. */
 #include "model/pack_payload.h"
 
-#include "base/memory.h"
+#include "base/bytes.h"
 #include "file/hf_names.h"
 #include "file/safetensors.h"
 
@@ -19,33 +19,15 @@ static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_ME
 
 /* ---- writing ---- */
 
-typedef struct growing {
-    uint8_t *data;
-    size_t size, capacity;
-    bool failed;
-} growing;
+/* Its `size` low bytes. */
+static void put_number(growing_bytes *b, uint64_t v, size_t size) { bytes_append(b, &v, size); }
 
-static void put(growing *b, const void *data, size_t size) {
-    if (b->failed || memory_reserve((void **)&b->data, &b->capacity, b->size + size, 1) != 0) {
-        b->failed = true;
-        return;
-    }
-    if (size) memcpy(b->data + b->size, data, size);
-    b->size += size;
-}
-
-static void put_number(growing *b, uint64_t v, size_t size) {
-    uint8_t p[8];
-    for (size_t i = 0; i < 8; i++) p[i] = (uint8_t)(v >> 8 * i);
-    put(b, p, size);
-}
-
-static void put_tensor(growing *b, const model_tensor *t) {
+static void put_tensor(growing_bytes *b, const model_tensor *t) {
     size_t name = strlen(t->name), other = t->canonical == t->name ? 0 : strlen(t->canonical);
     put_number(b, name, 2);
-    put(b, t->name, name);
+    bytes_append(b, t->name, name);
     put_number(b, other, 2);
-    put(b, t->canonical, other);
+    bytes_append(b, t->canonical, other);
     put_number(b, t->layout.type, 1);
     put_number(b, t->layout.rank, 1);
     put_number(b, t->transposed, 1);
@@ -54,7 +36,7 @@ static void put_tensor(growing *b, const model_tensor *t) {
 
 pith_status pack_head_write(const pack_head *h, const model_tensor *tensors, size_t count, pith_bytes *out,
                             pith_error *err) {
-    growing b = {NULL, 0, 0, false};
+    growing_bytes b = {0};
     pith_bytes pairs;
     for (size_t i = 0; i < count; i++)
         if (strlen(tensors[i].name) > UINT16_MAX || strlen(tensors[i].canonical) > UINT16_MAX)
@@ -68,9 +50,9 @@ pith_status pack_head_write(const pack_head *h, const model_tensor *tensors, siz
     put_number(&b, h->header.size, 4);
     put_number(&b, h->header_data, 8);
     put_number(&b, strlen(h->origin), 1);
-    put(&b, h->origin, strlen(h->origin));
-    put(&b, pairs.data, pairs.size);
-    put(&b, h->header.data, h->header.size);
+    bytes_append(&b, h->origin, strlen(h->origin));
+    bytes_append(&b, pairs.data, pairs.size);
+    bytes_append(&b, h->header.data, h->header.size);
     for (size_t i = 0; i < count && !h->as_header; i++) put_tensor(&b, &tensors[i]);
     memory_free(pairs.data);
     if (b.failed) {
@@ -102,7 +84,7 @@ static bool take_number(input *in, size_t size, uint64_t *v) {
     const uint8_t *p;
     *v = 0;
     if (!take(in, size, &p)) return false;
-    for (size_t i = 0; i < size; i++) *v |= (uint64_t)p[i] << 8 * i;
+    memcpy(v, p, size);
     return true;
 }
 

@@ -2,7 +2,7 @@
  * same kind as prefix, so that what both models share costs next to nothing; and the name of that base. */
 #include "model/pack_payload.h"
 
-#include "base/memory.h"
+#include "base/bytes.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -79,7 +79,7 @@ pith_status pack_section_read(pith_reader *r, size_t i, pith_bytes prefix, pith_
 pith_status pack_base_name_write(pith_writer *w, const pack_base_name *b, pith_error *err) {
     uint8_t bytes[8 + sizeof b->name];
     size_t length = strlen(b->name);
-    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(b->hash >> 8 * i);
+    put64(bytes, b->hash);
     memcpy(bytes + 8, b->name, length);
     return pack_section_write(w, "BASE", "model", (pith_bytes){bytes, 8 + length}, (pith_bytes){NULL, 0}, err);
 }
@@ -98,7 +98,7 @@ pith_status pack_base_name_read(pith_reader *r, bool *found, pack_base_name *b, 
     if (bytes.size < 8 || bytes.size - 8 >= sizeof b->name)
         s = pith_fail(err, PITH_CORRUPT, x->name, (int64_t)x->offset, "expected the hash and name of a base");
     else {
-        for (int i = 0; i < 8; i++) b->hash |= (uint64_t)bytes.data[i] << 8 * i;
+        b->hash = get64(bytes.data);
         memcpy(b->name, bytes.data + 8, bytes.size - 8);
     }
     memory_free(bytes.data);

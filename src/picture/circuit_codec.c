@@ -3,15 +3,15 @@
  * A. Liu, S. Mandt, G. Van den Broeck, "Lossless compression with probabilistic circuits" (ICLR 2022, arXiv
  * 2111.11632). Coding costs 2 M^2 multiply-adds an edge and picture. Unlike the paper, the posterior of a node's state
  * is kept and a value coded with masses of 24 bits; 64 pictures share one range coder, so that its end costs nothing.
- * Subtrees of background take one bit (code/circuit_coder.c).
+ * Subtrees of background take one bit (code/circuit_walk.c).
  *
  * A file has a section CIRC, all little-endian: u64 name of the model, u64 XXH3 of all values, u64 pictures, u16 width,
  * height, channels, zero; the bytes of each segment of 64 pictures (7 bits a byte, least first, high bit: more follow);
  * the segments. A section MODL holds the model where it was embedded. */
 #include "picture/circuit_codec.h"
 
+#include "base/bytes.h"
 #include "base/hash.h"
-#include "base/memory.h"
 #include "file/container.h"
 #include "file/json.h"
 #include "file/picture.h"
@@ -25,35 +25,6 @@
 enum { HEAD = 32, ID = 3, VERSION = 1 };
 
 static const char kind_pictures[4] = {'C', 'I', 'R', 'C'}, kind_model[4] = {'M', 'O', 'D', 'L'};
-
-static void put(uint8_t *p, uint64_t v, int bytes) {
-    for (int i = 0; i < bytes; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-static uint64_t get(const uint8_t *p, int bytes) {
-    uint64_t v = 0;
-    for (int i = bytes - 1; i >= 0; i--) v = v << 8 | p[i];
-    return v;
-}
-
-static size_t put_number(uint8_t *p, uint32_t v) {
-    size_t n = 0;
-    for (; v >= 128; v >>= 7) p[n++] = (uint8_t)(v | 128);
-    p[n++] = (uint8_t)v;
-    return n;
-}
-
-/* Bytes used; 0 where no number of 32 bits ends within `size`. */
-static size_t get_number(const uint8_t *p, size_t size, uint32_t *v) {
-    uint64_t sum = 0;
-    for (size_t n = 0; n < size && n < 5; n++) {
-        sum |= (uint64_t)(p[n] & 127) << 7 * n;
-        if (p[n] < 128) {
-            *v = (uint32_t)sum;
-            return sum <= UINT32_MAX ? n + 1 : 0;
-        }
-    }
-    return 0;
-}
 
 static bool picture_shape(const pith_tensor *t, circuit_wanted *w) {
     if (t->rank != 4 || t->type != PITH_U8) return false;
@@ -94,13 +65,13 @@ static pith_status write_pictures(pith_writer *w, const pith_tensor *t, const ci
     uint8_t *head = memory_zero(HEAD + 5 * (size_t)segments, 1);
     if (!head) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for %lld segments", (long long)segments);
     uint64_t raw = pith_tensor_bytes(t);
-    put(head, m->circuit->hash, 8);
-    put(head + 8, hash_bytes(t->data, (size_t)raw), 8);
-    put(head + 16, (uint64_t)t->shape[0], 8);
-    put(head + 24, (uint64_t)t->shape[2], 2), put(head + 26, (uint64_t)t->shape[1], 2);
-    put(head + 28, (uint64_t)t->shape[3], 2);
+    put64(head, m->circuit->hash);
+    put64(head + 8, hash_bytes(t->data, (size_t)raw));
+    put64(head + 16, (uint64_t)t->shape[0]);
+    put16(head + 24, (uint16_t)t->shape[2]), put16(head + 26, (uint16_t)t->shape[1]);
+    put16(head + 28, (uint16_t)t->shape[3]);
     size_t n = HEAD;
-    for (int64_t k = 0; k < segments; k++) n += put_number(head + n, sizes[k]);
+    for (int64_t k = 0; k < segments; k++) n += put_varint(head + n, sizes[k]);
     pith_status s = write_section(w, kind_pictures, "pictures", (pith_bytes[]){{head, n}, stream}, 2, raw, err);
     memory_free(head);
     return s;
@@ -143,19 +114,18 @@ static pith_status damaged(pith_error *err) {
     return pith_fail(err, PITH_CORRUPT, "CIRC", -1, "expected pictures coded by a circuit, found damaged data");
 }
 
+/* in: what follows the head. */
 static pith_status read_sizes(pith_bytes in, packed *p, pith_error *err) {
     int64_t segments = circuit_segments(p->count);
-    size_t at = HEAD;
-    uint64_t total = 0;
+    uint64_t total = 0, size;
     p->sizes = memory_alloc((size_t)segments * sizeof *p->sizes);
     if (!p->sizes) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for %lld segments", (long long)segments);
     for (int64_t k = 0; k < segments; k++) {
-        size_t n = get_number(in.data + at, in.size - at, &p->sizes[k]);
-        if (!n) return damaged(err);
-        at += n;
-        total += p->sizes[k];
+        if (!bytes_take_varint(&in, &size) || size > UINT32_MAX) return damaged(err);
+        p->sizes[k] = (uint32_t)size;
+        total += size;
     }
-    p->stream = (pith_bytes){in.data + at, in.size - at};
+    p->stream = in;
     return total == p->stream.size ? PITH_OK : damaged(err);
 }
 
@@ -170,19 +140,19 @@ static pith_status read_packed(const pith_context *c, pith_reader *r, packed *p,
     pith_status s = pith_reader_view(r, (size_t)i, &in, err);
     if (s) return s;
     if (in.size < HEAD) return damaged(err);
-    p->wanted = (circuit_wanted){.name = get(in.data, 8),
-                                 .width = (int32_t)get(in.data + 24, 2),
-                                 .height = (int32_t)get(in.data + 26, 2),
-                                 .channels = (int32_t)get(in.data + 28, 2)};
-    p->values = get(in.data + 8, 8);
-    uint64_t count = get(in.data + 16, 8), size = (uint64_t)p->wanted.width * p->wanted.height * p->wanted.channels;
-    if (!p->wanted.name || !size || get(in.data + 30, 2) || count > (uint64_t)in.size * CIRCUIT_SEGMENT)
+    p->wanted = (circuit_wanted){.name = get64(in.data),
+                                 .width = (int32_t)get16(in.data + 24),
+                                 .height = (int32_t)get16(in.data + 26),
+                                 .channels = (int32_t)get16(in.data + 28)};
+    p->values = get64(in.data + 8);
+    uint64_t count = get64(in.data + 16), size = (uint64_t)p->wanted.width * p->wanted.height * p->wanted.channels;
+    if (!p->wanted.name || !size || get16(in.data + 30) || count > (uint64_t)in.size * CIRCUIT_SEGMENT)
         return damaged(err); /* a segment takes a byte of the index at least */
     if (__builtin_mul_overflow(size, count, &size) || (c && size > c->memory_limit))
         return pith_fail(err, PITH_LIMIT, "CIRC", -1, "expected pictures that fit the memory limit, found %llu of them",
                          (unsigned long long)count);
     p->count = (int64_t)count;
-    return read_sizes(in, p, err);
+    return read_sizes((pith_bytes){in.data + HEAD, in.size - HEAD}, p, err);
 }
 
 static pith_status open_model(const pith_context *c, pith_reader *r, const char *path, const packed *p,

@@ -1,6 +1,7 @@
 /* picture/circuit_model.c - models of circuits by path, by name (the hash a packed file holds) or by shape. */
 #include "picture/circuit_model.h"
 
+#include "base/bytes.h"
 #include "base/share.h"
 
 #include <dirent.h>
@@ -49,12 +50,9 @@ static bool could_be(const circuit_wanted *w, const char *path, uint64_t *size) 
     long end = ok ? ftell(f) : 0;
     if (f) fclose(f);
     if (!ok) return false;
-    uint64_t name = 0;
-    for (int i = 7; i >= 0; i--) name = name << 8 | tail[i];
     *size = (uint64_t)end;
-    if (w->name) return w->name == name;
-    return (head[8] | head[9] << 8) == w->width && (head[10] | head[11] << 8) == w->height &&
-           (head[12] | head[13] << 8) == w->channels;
+    if (w->name) return w->name == get64(tail);
+    return get16(head + 8) == w->width && get16(head + 10) == w->height && get16(head + 12) == w->channels;
 }
 
 pith_status circuit_model_path(const circuit_wanted *w, char best[CIRCUIT_PATH], pith_error *err) {

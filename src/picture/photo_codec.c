@@ -5,7 +5,7 @@
  * decoded; the name, the notes (a zstd frame where that is shorter), the samples as photo_stream.h codes them. */
 #include "picture/photo_codec.h"
 
-#include "base/memory.h"
+#include "base/bytes.h"
 #include "file/container.h"
 #include "file/json.h"
 #include "file/sink.h"
@@ -19,15 +19,6 @@
 enum { HEAD = 20, ID = 4, VERSION = 1, NOTES = 64 << 20 };
 
 static const char kind[4] = {'P', 'H', 'O', 'T'};
-
-static void put(uint8_t *p, uint64_t v, int bytes) {
-    for (int i = 0; i < bytes; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-static uint64_t get(const uint8_t *p, int bytes) {
-    uint64_t v = 0;
-    for (int i = bytes - 1; i >= 0; i--) v = v << 8 | p[i];
-    return v;
-}
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
 
@@ -63,9 +54,9 @@ static pith_status write_section(pith_writer *w, size_t number, const pith_tenso
     uint8_t head[HEAD];
     size_t length = strlen(name);
     snprintf(section, sizeof section, "%zu", number);
-    put(head, (uint64_t)t->shape[2], 4), put(head + 4, (uint64_t)t->shape[1], 4);
+    put32(head, (uint32_t)t->shape[2]), put32(head + 4, (uint32_t)t->shape[1]);
     head[8] = (uint8_t)t->shape[3], head[9] = t->type == PITH_U8 ? 8 : 16;
-    put(head + 10, length, 2), put(head + 12, notes.size, 4), put(head + 16, notes_raw, 4);
+    put16(head + 10, (uint16_t)length), put32(head + 12, (uint32_t)notes.size), put32(head + 16, (uint32_t)notes_raw);
     pith_section s = {.method = ID,
                       .version = VERSION,
                       .flags = PITH_SECTION_MUST_UNDERSTAND,
@@ -147,10 +138,10 @@ static bool is_name(const char *name, size_t length) {
 static pith_status parse(pith_bytes in, const pith_context *c, packed *p, pith_error *err) {
     if (in.size < HEAD) return damaged(err, "fewer bytes than its head");
     const uint8_t *h = in.data;
-    size_t length = (size_t)get(h + 10, 2), notes = (size_t)get(h + 12, 4), rest = in.size - HEAD;
-    *p = (packed){.shape = {1, (int64_t)get(h + 4, 4), (int64_t)get(h, 4), h[8]},
+    size_t length = get16(h + 10), notes = get32(h + 12), rest = in.size - HEAD;
+    *p = (packed){.shape = {1, get32(h + 4), get32(h), h[8]},
                   .type = h[9] == 16 ? PITH_U16 : PITH_U8,
-                  .notes_raw = (size_t)get(h + 16, 4)};
+                  .notes_raw = get32(h + 16)};
     if (p->shape[1] < 1 || p->shape[1] > INT32_MAX || p->shape[2] < 1 || p->shape[2] > INT32_MAX || h[8] < 1 ||
         h[8] > 4 || (h[9] != 8 && h[9] != 16))
         return damaged(err, "a wrong size");

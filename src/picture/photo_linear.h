@@ -11,13 +11,12 @@
 #ifndef PICTURE_PHOTO_LINEAR_H
 #define PICTURE_PHOTO_LINEAR_H
 
-#include "picture/photo_mixer.h"
-
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
 enum {
+    LANES = 16,         /* of a vector */
     INPUTS = 2 * LANES, /* neighbors at most */
     BLOCK = 8,
     PANEL = 4,    /* rows that are eliminated at a time */

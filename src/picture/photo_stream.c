@@ -5,9 +5,9 @@
  * in memory (16 bits: low byte first), then the tiles. Planes are coded in the order green, red, blue, alpha. */
 #include "picture/photo_stream.h"
 
+#include "base/bytes.h"
 #include "base/hash.h"
 #include "base/isa.h"
-#include "base/memory.h"
 #include "base/parallel.h"
 #include "picture/photo_tile.h"
 
@@ -19,15 +19,6 @@ enum { TILE_PIXELS = 1 << 19, ENTRY = 12, SAMPLES_A_BYTE = 1 << 15 };
 ISA_DECLARE(photo_kernels, photo_kernels);
 
 static const uint8_t plane_order[PHOTO_CHANNELS + 1][PHOTO_CHANNELS] = {{0}, {0}, {0, 1}, {1, 0, 2}, {1, 0, 2, 3}};
-
-static void put(uint8_t *p, uint64_t v, int bytes) {
-    for (int i = 0; i < bytes; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-static uint64_t get(const uint8_t *p, int bytes) {
-    uint64_t v = 0;
-    for (int i = bytes - 1; i >= 0; i--) v = v << 8 | p[i];
-    return v;
-}
 
 typedef struct job { /* of all tiles; `found` and `part` have one a tile */
     const pith_context *c;
@@ -71,7 +62,7 @@ static void from_u16(uint8_t *s, uint16_t *plane, size_t count, size_t step) {
     for (size_t i = 0; i < count; i++) plane[i] = (uint16_t)(s[2 * i * step] | s[2 * i * step + 1] << 8);
 }
 static void to_u16(uint8_t *s, uint16_t *plane, size_t count, size_t step) {
-    for (size_t i = 0; i < count; i++) put(s + 2 * i * step, plane[i], 2);
+    for (size_t i = 0; i < count; i++) put16(s + 2 * i * step, plane[i]);
 }
 
 static void copy_planes(const job *j, int64_t k, const photo_tile *tile, bool back) {
@@ -111,7 +102,7 @@ static void encode_tiles(void *user, int64_t begin, int64_t end, int worker) {
             const uint8_t *samples = samples_of(j, k, &tile, &size);
             j->hash[k] = hash_bytes(samples, size);
             copy_planes(j, k, &tile, false);
-            ok = ISA_SELECT(photo_kernels)->encode(photo_tables_get(), &tile, &j->part[k]);
+            ok = ISA_SELECT(photo_kernels)->encode(&tile, &j->part[k]);
         }
         if (!ok) fail(j, PITH_NO_MEMORY);
         memory_free(tile.planes);
@@ -126,7 +117,7 @@ static void decode_tiles(void *user, int64_t begin, int64_t end, int worker) {
         photo_tile tile;
         size_t size;
         pith_status s = make_tile(j, k, &tile) ? PITH_OK : PITH_NO_MEMORY;
-        if (s == PITH_OK) s = ISA_SELECT(photo_kernels)->decode(photo_tables_get(), j->part[k], &tile);
+        if (s == PITH_OK) s = ISA_SELECT(photo_kernels)->decode(j->part[k], &tile);
         if (s == PITH_OK) {
             const uint8_t *samples = samples_of(j, k, &tile, &size);
             copy_planes(j, k, &tile, true);
@@ -161,10 +152,10 @@ static pith_status join(const job *j, pith_bytes *out, pith_error *err) {
     out->data = memory_alloc(size);
     out->size = size;
     if (!out->data) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for %zu bytes", size);
-    put(out->data, (uint64_t)j->rows, 4);
+    put32(out->data, (uint32_t)j->rows);
     for (int64_t k = 0; k < j->tiles; k++) {
-        put(out->data + 4 + ENTRY * k, j->part[k].size, 4);
-        put(out->data + 4 + ENTRY * k + 4, j->hash[k], 8);
+        put32(out->data + 4 + ENTRY * k, (uint32_t)j->part[k].size);
+        put64(out->data + 4 + ENTRY * k + 4, j->hash[k]);
         memcpy(out->data + at, j->part[k].data, j->part[k].size);
         at += j->part[k].size;
     }
@@ -197,8 +188,8 @@ static pith_status read_index(pith_bytes in, job *j, pith_error *err) {
     size_t at = 4 + ENTRY * (size_t)j->tiles;
     for (int64_t k = 0; k < j->tiles; k++) {
         const uint8_t *entry = in.data + 4 + ENTRY * k;
-        j->part[k] = (pith_bytes){in.data + at, (size_t)get(entry, 4)};
-        j->hash[k] = get(entry + 4, 8);
+        j->part[k] = (pith_bytes){in.data + at, get32(entry)};
+        j->hash[k] = get64(entry + 4);
         if (j->part[k].size > in.size - at) return damaged(err, "a tile that ends behind the picture");
         at += j->part[k].size;
     }
@@ -207,7 +198,7 @@ static pith_status read_index(pith_bytes in, job *j, pith_error *err) {
 
 pith_status photo_decode(const pith_context *c, pith_bytes in, pith_tensor *t, pith_error *err) {
     job j;
-    int64_t rows = in.size < 4 ? 0 : (int64_t)get(in.data, 4), height = t->shape[1];
+    int64_t rows = in.size < 4 ? 0 : (int64_t)get32(in.data), height = t->shape[1];
     if (rows < 1 || rows > height) return damaged(err, "tiles of a wrong height");
     if ((uint64_t)((height + rows - 1) / rows) > (in.size - 4) / ENTRY) return damaged(err, "fewer bytes than tiles");
     if ((uint64_t)pith_tensor_elements(t) > photo_samples_limit(in.size))

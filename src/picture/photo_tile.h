@@ -4,8 +4,6 @@
 
 #include "pith/status.h"
 
-#include "picture/photo_tables.h"
-
 enum {
     PHOTO_CHANNELS = 4,
     PHOTO_EDGE = 4, /* columns and rows outside of the tile that its planes hold, to the left, to the right, above */
@@ -22,9 +20,9 @@ typedef struct photo_tile {
 
 typedef struct photo_kernels {
     /* Tile to bytes, which are the caller's (memory_free). False: out of memory. */
-    bool (*encode)(const photo_tables *tables, const photo_tile *tile, pith_bytes *out);
+    bool (*encode)(const photo_tile *tile, pith_bytes *out);
     /* Bytes to planes. PITH_CORRUPT where no encoder wrote them. */
-    pith_status (*decode)(const photo_tables *tables, pith_bytes in, photo_tile *tile);
+    pith_status (*decode)(pith_bytes in, photo_tile *tile);
 } photo_kernels;
 
 #endif

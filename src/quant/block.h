@@ -57,11 +57,11 @@ static inline void block_store16(uint8_t *p, uint16_t v) { p[0] = (uint8_t)v, p[
                                    pith_error *err) {                                                  \
         return block_pack(&quant_##type, c, in, out, err);                                             \
     }
-#define BLOCK_FORMAT(type, type_id, gguf_id, size, bytes)                                                              \
-    .name = #type, .part_name = {"blocks"}, .id = (type_id),                                                           \
-    .activation = (size) < ACTIVATION_BLOCK ? ACTIVATION_Q8 : ACTIVATION_Q8_BLOCK, .gguf = (gguf_id), .block = (size), \
-    .block_bytes = (bytes), .check = block_check, .pack = type##_pack, .to_f32 = block_to_f32,                         \
-    .prepare = strip_prepare, .restore = strip_restore, .mul = strip_mul, .row_align = STRIP_ROWS,                     \
+#define BLOCK_FORMAT(type, type_id, gguf_id, size, bytes)                                                       \
+    .name = #type, .part_name = {"blocks"}, .id = (type_id),                                                    \
+    .activation = (int)(size) < (int)ACTIVATION_BLOCK ? ACTIVATION_Q8 : ACTIVATION_Q8_BLOCK, .gguf = (gguf_id), \
+    .block = (size), .block_bytes = (bytes), .check = block_check, .pack = type##_pack, .to_f32 = block_to_f32, \
+    .prepare = strip_prepare, .restore = strip_restore, .mul = strip_mul, .row_align = STRIP_ROWS,              \
     .split = block_split, .join = block_join
 
 #endif

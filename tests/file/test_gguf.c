@@ -60,7 +60,7 @@ static size_t random_value(rng *r, meta_type *type, int depth, uint8_t *out) {
     }
     if (*type == META_TEXT) {
         size = rng_u64(r) % 9;
-        meta_put_u64(out, size);
+        put64(out, size);
         for (size_t i = 0; i < size; i++) out[8 + i] = (uint8_t)rng_u64(r);
         return 8 + size;
     }
@@ -76,8 +76,8 @@ static size_t random_value(rng *r, meta_type *type, int depth, uint8_t *out) {
         at += n;
         i++;
     }
-    meta_put_u32(out, element);
-    meta_put_u64(out + 4, count);
+    put32(out, element);
+    put64(out + 4, count);
     return at;
 }
 
@@ -257,16 +257,16 @@ static size_t forge(uint8_t *out, const char *const *names, const uint32_t *type
     size_t at = 24;
     memset(out, 0, 1024);
     memcpy(out, "GGUF", 4);
-    meta_put_u32(out + 4, 3);
-    meta_put_u64(out + 8, (uint64_t)n);
+    put32(out + 4, 3);
+    put64(out + 8, (uint64_t)n);
     for (int i = 0; i < n; i++) {
         size_t length = strlen(names[i]);
-        meta_put_u64(out + at, length);
+        put64(out + at, length);
         memcpy(out + at + 8, names[i], length);
-        meta_put_u32(out + at + 8 + length, 1);
-        meta_put_u64(out + at + 12 + length, 256);
-        meta_put_u32(out + at + 20 + length, types[i]);
-        meta_put_u64(out + at + 24 + length, offsets[i]);
+        put32(out + at + 8 + length, 1);
+        put64(out + at + 12 + length, 256);
+        put32(out + at + 20 + length, types[i]);
+        put64(out + at + 24 + length, offsets[i]);
         at += 32 + length;
     }
     return (at + 31) / 32 * 32 + data;

@@ -7,8 +7,8 @@
  * src/code/circuit_walk.c src/code/circuit_orders.c */
 #include "seed.h"
 
+#include "base/bytes.h"
 #include "base/hash.h"
-#include "base/memory.h"
 #include "base/parallel.h"
 #include "base/rng.h"
 #include "code/circuit.h"
@@ -74,8 +74,7 @@ static void try_model(const uint8_t *data, size_t size) {
     circuit *c;
     if (!copy) exit(1);
     memcpy(copy, data, size);
-    uint64_t sum = size < 8 ? 0 : hash_bytes(copy, size - 8);
-    for (size_t i = 0; size >= 8 && i < 8; i++) copy[size - 8 + i] = (uint8_t)(sum >> 8 * i);
+    if (size >= 8) put64(copy + size - 8, hash_bytes(copy, size - 8));
     if (circuit_read((pith_bytes){copy, size}, MEMORY, &c, NULL) == PITH_OK) round_trip(c);
     circuit_free(c);
     memory_free(copy);

@@ -1,6 +1,7 @@
 /* The photo method: every shape, depth and kind of picture comes back, everything else is refused. */
 #include "harness.h"
 
+#include "base/bytes.h"
 #include "base/hash.h"
 #include "base/isa.h"
 #include "base/memory.h"
@@ -297,10 +298,6 @@ static void a_file_is_decoded_and_written_as_ever(void **state) {
     pith_reader_close(r);
 }
 
-static void put(uint8_t *p, uint64_t v, int bytes) {
-    for (int i = 0; i < bytes; i++) p[i] = (uint8_t)(v >> 8 * i);
-}
-
 static void hostile_heads_are_refused(void **state) {
     (void)state;
     static const char *const names[] = {"", ".hidden", "a/b", "../x", "a\nb", "good"};
@@ -316,7 +313,7 @@ static void hostile_heads_are_refused(void **state) {
         char name[PHOTO_NAME + 1];
         size_t length = strlen(names[i]), size = 20 + length + b.size;
         memset(s, 0, 20);
-        put(s, 6, 4), put(s + 4, 5, 4), s[8] = 1, s[9] = 8, put(s + 10, length, 2);
+        put32(s, 6), put32(s + 4, 5), s[8] = 1, s[9] = 8, put16(s + 10, (uint16_t)length);
         memcpy(s + 20, names[i], length);
         memcpy(s + 20 + length, b.data, b.size);
         pith_status status = photo_section_read(&c, (pith_bytes){s, size}, &out, name, NULL);
@@ -325,9 +322,9 @@ static void hostile_heads_are_refused(void **state) {
             assert_string_equal(name, "good");
             assert_memory_equal(out.samples.data, t.data, 30);
             picture_free(&out);
-            put(s, 0x7fffffff, 4), put(s + 4, 0x7fffffff, 4); /* a large picture from few bytes */
+            put32(s, 0x7fffffff), put32(s + 4, 0x7fffffff); /* a large picture from few bytes */
             assert_int_equal(photo_section_read(&c, (pith_bytes){s, size}, &out, name, NULL), PITH_LIMIT);
-            put(s, 0, 4);
+            put32(s, 0);
             assert_int_equal(photo_section_read(&c, (pith_bytes){s, size}, &out, name, NULL), PITH_CORRUPT);
         }
     }

@@ -10,8 +10,8 @@
 #include "picture/photo_tile.h"
 
 #include "base/isa.h"
+#include "code/mixing.h"
 #include "picture/photo_linear.h"
-#include "picture/photo_mixer.h"
 
 #include <stdlib.h>
 
@@ -20,6 +20,10 @@ enum {
     MEDIAN = FITS,
     BLEND,
     PREDICTIONS,
+    EXPERTS = 2 * PREDICTIONS, /* two a prediction: one by its energy, one by that and the cross */
+    SLOTS = 16,
+    NODES = 72,    /* of the tree of decisions */
+    RAREST = 16,   /* of 65536: what a decision is thought to be at least; bounds how many samples a byte may hold */
     ENERGIES = 64, /* classes of a size */
     CROSSES = 16,  /* classes of what other planes, or gradients, say of the size */
     MEANS = ENERGIES * (CROSSES + 1),
@@ -28,9 +32,7 @@ enum {
     SIGNS = 13,  /* classes of signed_classes */
     TEXTURES = 64
 };
-_Static_assert(EXPERTS == 2 * PREDICTIONS, "two experts a prediction: one by its energy, one by that and the cross");
-_Static_assert((int)ENERGY <= (int)SETS && (int)CROSSES <= (int)SETS && SIGNS * SIGNS <= (int)CURVE_CONTEXTS,
-               "contexts fit their tables");
+_Static_assert(CROSSES <= ENERGY && ENERGY <= SIGNS * SIGNS, "contexts fit the tables of `opinions`");
 
 typedef struct tap { /* where an input stands */
     int8_t x, y;
@@ -54,15 +56,30 @@ static const struct {
 } fades[FITS] = {{0.85f, 0.7f, {1, 0.6f, 0.3f}}, {0.96f, 0.95f, {1, 0.9f, 0.8f}}};
 
 /* Contexts of each slot, as choose_contexts computes them. */
-static const uint16_t contexts[SLOTS] = {ENERGY,           4 * SIGNS *SIGNS, 4 * SIGNS *SIGNS, 4 * TEXTURES,
-                                         64 * 8,           SIGNS * 12,       CROSSES *ENERGY,  16 * ENERGY,
-                                         SIGNS *ENERGY,    SIGNS *ENERGY,    6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS,
-                                         6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS};
+static const mixing_shape opinions = {.nodes = NODES,
+                                      .experts = EXPERTS,
+                                      .slots = SLOTS,
+                                      .inputs = MIXING_INPUTS,
+                                      .mixers = 2,
+                                      .sets = ENERGY,
+                                      .curves = 2,
+                                      .curve_contexts = SIGNS * SIGNS,
+                                      .expert_weight = MIXING_WEIGHT / EXPERTS,
+                                      .slot_weight = MIXING_WEIGHT / 14,
+                                      .rarest = RAREST,
+                                      .contexts = {ENERGY, 4 * SIGNS *SIGNS, 4 * SIGNS *SIGNS, 4 * TEXTURES, 64 * 8,
+                                                   SIGNS * 12, CROSSES *ENERGY, 16 * ENERGY, SIGNS *ENERGY,
+                                                   SIGNS *ENERGY, 6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS,
+                                                   6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS, 6 * SIGNS *SIGNS}};
+
+static inline int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
+static inline int32_t max32(int32_t a, int32_t b) { return a > b ? a : b; }
+static inline int32_t limit(int32_t v, int32_t low, int32_t high) { return min32(max32(v, low), high); }
 
 typedef struct work { /* a plane at a time */
-    const photo_tables *tables;
+    const mixing_tables *tables;
     photo_tile t;
-    coder coder;
+    binary_coder coder;
     int fraction;       /* bits of predictions below the point */
     int coarse;         /* bits of a sample beyond 8, less what contexts gain by looking closer */
     int plane, earlier; /* planes that are complete, of which at most two are looked at */
@@ -71,7 +88,7 @@ typedef struct work { /* a plane at a time */
     float unit;         /* of a level */
     linear *linear;
     linear_fit *fit; /* [FITS] */
-    mixer *mixer;
+    mixing *mixing;
     int32_t *errors[PREDICTIONS];  /* [this row, row above][column + PHOTO_EDGE]: size, with fraction */
     int32_t means[EXPERTS][MEANS]; /* of such sizes times 1024 / 1.386 (a logistic's mean size is 1.386 scales) */
     /* of the sample at hand */
@@ -141,6 +158,7 @@ static inline void swap_halves(const int32_t *restrict v, int32_t *restrict swap
     memcpy(swapped, &t, sizeof t);
 }
 _Static_assert(2 * EXPERTS == LANES && LANES == 16, "swap_halves");
+_Static_assert((int)LANES == (int)MIXING_LANES, "vectors of both");
 
 /* Masses of each expert below one value in the first half, another in the second. */
 static inline void masses_below(const work *w, int32_t first, int32_t second, int32_t *restrict mass) {
@@ -149,31 +167,21 @@ static inline void masses_below(const work *w, int32_t first, int32_t second, in
     for (int i = 0; i < LANES; i++) {
         int32_t to = limit((i < EXPERTS ? first : second) - w->center[i], 1 - w->reach[i], w->reach[i] - 1);
         z[i] = (to * w->inverse[i]) >> 8; /* 1/4096 of a scale: the product is below 18 * 2^20 */
-        at[i] = limit((z[i] >> 6) + PHOTO_ENDS, 0, 2 * PHOTO_ENDS);
+        at[i] = limit((z[i] >> 6) + MIXING_ENDS, 0, 2 * MIXING_ENDS);
     }
-    look_up(w->tables->below, at, low);
-    look_up(w->tables->below + 1, at, high);
+    mixing_look_up(w->tables->below, at, low);
+    mixing_look_up(w->tables->below + 1, at, high);
     for (int i = 0; i < LANES; i++)
         mass[i] = low[i] + (((high[i] - low[i]) * (z[i] & 63)) >> 6); /* steps are below 2^23 */
 }
 
-/* Decides by the masses of a set bit and the other. Their logarithms come from a float's exponent and the top of its
- * mantissa; tiny masses count as 64. */
+/* Decides by the masses of a set bit and the other. */
 static inline bool decide(work *w, int node, const int32_t *restrict mass, bool bit) {
-    int32_t at[LANES], top[LANES], log[LANES], other[LANES], *restrict in = w->mixer->in + SLOTS;
-    for (int i = 0; i < LANES; i++) {
-        float f = (float)(mass[i] + 64);
-        int32_t bits;
-        memcpy(&bits, &f, 4);
-        top[i] = ((bits >> 23) - 127) * 45426 >> 8; /* 45426 / 256 = PHOTO_NAT ln 2 */
-        at[i] = bits >> 13 & 1023;
-    }
-    look_up(w->tables->log, at, log);
-    for (int i = 0; i < LANES; i++) log[i] += top[i];
+    int32_t log[LANES], other[LANES], *restrict in = mixing_experts(w->mixing, &opinions);
+    mixing_logs(w->tables, mass, log);
     swap_halves(log, other);
-    for (int i = 0; i < LANES; i++)
-        in[i] = i < EXPERTS ? limit(log[i] - other[i], -PHOTO_LOGIT, PHOTO_LOGIT) : i == EXPERTS ? PHOTO_NAT : 0;
-    return mixer_decide(w->mixer, &w->coder, node, bit);
+    for (int e = 0; e < EXPERTS; e++) in[e] = limit(log[e] - other[e], -MIXING_LOGIT, MIXING_LOGIT);
+    return mixing_decide(w->mixing, &opinions, &w->coder, node, bit);
 }
 
 /* Is the value at least `edge`? The interval that is left becomes that side. */
@@ -198,15 +206,15 @@ static int side_of(work *w, bool coarse, int32_t p, int32_t value) {
     masses_below(w, p, coarse ? p : p + 1, below);
     swap_halves(below, other);
     if (!coarse) {
-        for (int i = 0; i < LANES; i++) mass[i] = other[i] - below[i] + (i < EXPERTS ? 0 : PHOTO_FULL);
+        for (int i = 0; i < LANES; i++) mass[i] = other[i] - below[i] + (i < EXPERTS ? 0 : MIXING_FULL);
         if (decide(w, 0, mass, value == p)) return 0;
     }
     bool up = p == 0;
     if (p > 0 && (coarse || p < w->t.largest)) {
-        for (int i = 0; i < LANES; i++) mass[i] = i < EXPERTS ? PHOTO_FULL - other[i] : other[i];
+        for (int i = 0; i < LANES; i++) mass[i] = i < EXPERTS ? MIXING_FULL - other[i] : other[i];
         up = decide(w, 1, mass, coarse ? value >= p : value > p);
     }
-    for (int i = 0; i < LANES; i++) w->ends[i] = (i < EXPERTS) != up ? below[i] : up ? PHOTO_FULL : 0;
+    for (int i = 0; i < LANES; i++) w->ends[i] = (i < EXPERTS) != up ? below[i] : up ? MIXING_FULL : 0;
     return up ? 1 : -1;
 }
 
@@ -214,7 +222,7 @@ static int side_of(work *w, bool coarse, int32_t p, int32_t value) {
  * "more", one for its first halving, two for all others by how the first went. Where errors are large it is not asked
  * whether it is p, and the first distance is longer. */
 static int32_t code_value(work *w, int32_t p, int32_t value) {
-    int coarse = max32(w->mixer->set[0] - COARSE, 0) / 2, node = 2 + 4 * coarse;
+    int coarse = max32(w->mixing->set[0] - COARSE, 0) / 2, node = 2 + 4 * coarse;
     int side = side_of(w, coarse > 0, p, value);
     bool up = side > 0;
     if (side == 0) return p;
@@ -314,7 +322,7 @@ static int32_t choose_experts(work *w, int32_t x, int32_t cross) {
     for (int i = 0; i < EXPERTS; i++) {
         int32_t scale = max32(*w->mean[i] >> 9, 4);
         if (i == 0) w->scale = scale;
-        w->reach[i] = w->reach[EXPERTS + i] = PHOTO_REACH * scale;
+        w->reach[i] = w->reach[EXPERTS + i] = MIXING_REACH * scale;
         w->inverse[i] = w->inverse[EXPERTS + i] = (1 << 20) / scale;
         w->center[i] = w->center[EXPERTS + i] = w->prediction[i / 2];
     }
@@ -347,7 +355,7 @@ static void signed_values(const work *w, const uint16_t *at, const int16_t *e, i
 }
 
 static void choose_contexts(work *w, const uint16_t *at, const int16_t *e, int32_t x, int32_t p) {
-    int32_t v[SIGNED], sign[SIGNED], *c = w->mixer->context;
+    int32_t v[SIGNED], sign[SIGNED], *c = w->mixing->context;
     int32_t cross = cross_class(w, at, e), energy = choose_experts(w, x, cross);
     int32_t above = w->prediction[BLEND] + (1 << w->fraction >> 1);
     signed_values(w, at, e, p, v);
@@ -369,8 +377,8 @@ static void choose_contexts(work *w, const uint16_t *at, const int16_t *e, int32
     c[13] = (sign[ERROR_WW] * SIGNS + sign[ERROR_NN]) * 6 + energy / 4;
     c[14] = (sign[ERROR_NE] * SIGNS + sign[ERROR_NW]) * 6 + energy / 4;
     c[15] = (sign[STEP_N] * SIGNS + sign[STEP_W]) * 6 + energy / 4;
-    w->mixer->set[0] = energy, w->mixer->set[1] = cross;
-    w->mixer->curve[0] = energy, w->mixer->curve[1] = near;
+    w->mixing->set[0] = energy, w->mixing->set[1] = cross;
+    w->mixing->curve[0] = energy, w->mixing->curve[1] = near;
 }
 
 /* ---- rows, planes, tiles ---- */
@@ -449,10 +457,10 @@ static void end_plane(work *w) {
     for (int k = 0; w->fit && k < FITS; k++) memory_free(w->fit[k].above);
     if (w->linear) memory_free(w->linear->row);
     for (int k = 0; k < PREDICTIONS; k++) memory_free(w->errors[k]);
-    if (w->mixer) mixer_free(w->mixer);
+    if (w->mixing) mixing_free(w->mixing);
     memory_free(w->fit);
     memory_free(w->linear);
-    memory_free(w->mixer);
+    memory_free(w->mixing);
 }
 
 /* False: out of memory; end_plane either way. */
@@ -463,16 +471,16 @@ static bool start_plane(work *w) {
     w->earlier = min32(w->plane, 2);
     w->linear = zero_lanes(sizeof *w->linear);
     w->fit = zero_lanes(FITS * sizeof *w->fit);
-    w->mixer = zero_lanes(sizeof *w->mixer);
+    w->mixing = zero_lanes(sizeof *w->mixing);
     for (int k = 0; k < PREDICTIONS; k++) ok &= (w->errors[k] = memory_zero(2 * width, sizeof(int32_t))) != NULL;
     for (int k = 0; w->fit && k < FITS; k++)
         ok &= (w->fit[k].above = zero_lanes(blocks * SUM_ROWS * sizeof(lanes))) != NULL;
     if (w->linear) ok &= (w->linear->row = zero_lanes(blocks * SUM_ROWS * sizeof(lanes))) != NULL;
     for (int e = 0; e < EXPERTS; e++)
         for (int i = 0; i < MEANS; i++) w->means[e][i] = (2 << w->fraction) << 9;
-    ok = ok && w->fit && w->linear && w->mixer;
+    ok = ok && w->fit && w->linear && w->mixing;
     if (ok) choose_inputs(w);
-    return ok && mixer_start(w->mixer, w->tables, contexts);
+    return ok && mixing_start(w->mixing, &opinions);
 }
 
 static bool code_planes(work *w) {
@@ -498,18 +506,19 @@ static bool code_planes(work *w) {
     return ok;
 }
 
-static work *new_work(const photo_tables *tables, const photo_tile *tile) {
+static work *new_work(const photo_tile *tile) {
     work *w = zero_lanes(sizeof *w);
     if (!w) return NULL;
-    w->tables = tables, w->t = *tile;
+    w->tables = mixing_tables_get();
+    w->t = *tile;
     w->fraction = tile->largest > 255 ? 2 : 6;
     w->unit = tile->largest > 255 ? 1.0f / 257 : 1.0f;
     w->coarse = tile->largest > 255 ? 4 : 0;
     return w;
 }
 
-static bool encode(const photo_tables *tables, const photo_tile *tile, pith_bytes *out) {
-    work *w = new_work(tables, tile);
+static bool encode(const photo_tile *tile, pith_bytes *out) {
+    work *w = new_work(tile);
     if (!w) return false;
     binary_encoder *e = &w->coder.out;
     binary_encode_open(e);
@@ -520,8 +529,8 @@ static bool encode(const photo_tables *tables, const photo_tile *tile, pith_byte
     return ok;
 }
 
-static pith_status decode(const photo_tables *tables, pith_bytes in, photo_tile *tile) {
-    work *w = new_work(tables, tile);
+static pith_status decode(pith_bytes in, photo_tile *tile) {
+    work *w = new_work(tile);
     if (!w) return PITH_NO_MEMORY;
     w->coder.decoding = true;
     binary_decode_open(&w->coder.in, in);

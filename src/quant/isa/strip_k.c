@@ -25,7 +25,7 @@ INLINE void q3_codes(const uint8_t *code, int group, vec out[WORDS]) {
 
 /* Weights 64 c + l below, 64 c + 32 + l above in byte 32 c + l. */
 INLINE void q4_codes(const uint8_t *code, int group, vec out[WORDS]) {
-    for (int w = 0; w < WORDS; w++) out[w] = right(word(code, group / 2 * 8 + w), group % 2 * 4) & all8(15);
+    for (int w = 0; w < WORDS; w++) out[w] = nibble(word(code, group / 2 * 8 + w), group % 2);
 }
 
 /* The fifth bit of weight e in bit e / 32 of byte e % 32, before the nibbles. */
@@ -70,7 +70,7 @@ INLINE void q3_scales(const uint8_t *head, int lane, int group, vecf scale[2], v
 }
 
 /* Eight 6-bit scales and minima in twelve bytes. */
-INLINE void q4_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
+INLINE void q5_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
     __m128i s, m;
     if (group < 4) {
         s = low_bits(bytes_at(head, lane, 4 + group), 0, 63);
@@ -84,6 +84,11 @@ INLINE void q4_scales(const uint8_t *head, int lane, int group, vecf scale[2], v
     minimum[0] = V(mul_ps)(V(sub_ps)(V(setzero_ps)(), halves_at(head, lane, 2)), from_unsigned(m));
 }
 
+INLINE void q4_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
+    q5_scales(head, lane, group, scale, minimum);
+    scale[0] = make_up(scale[0], group % 2 * LIFTED / 2);
+}
+
 INLINE void q6_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
     vecf d = halves_at(head, lane, 0);
     for (int h = 0; h < 2; h++) {
@@ -95,7 +100,7 @@ INLINE void q6_scales(const uint8_t *head, int lane, int group, vecf scale[2], v
 STRIP_MUL(q2_k, .groups = 8, .head = 20, .code = 64, .by_half = true, .codes = q2_codes, .scales = q2_scales)
 STRIP_MUL(q3_k, .groups = 8, .head = 14, .code = 96, .by_half = true, .codes = q3_codes, .scales = q3_scales)
 STRIP_MUL(q4_k, .groups = 8, .head = 16, .code = 128, .codes = q4_codes, .scales = q4_scales)
-STRIP_MUL(q5_k, .groups = 8, .head = 16, .code = 160, .codes = q5_codes, .scales = q4_scales)
+STRIP_MUL(q5_k, .groups = 8, .head = 16, .code = 160, .codes = q5_codes, .scales = q5_scales)
 STRIP_MUL(q6_k, .groups = 8, .head = 18, .code = 192, .by_half = true, .codes = q6_codes, .scales = q6_scales)
 
 const struct strip_kernels ISA_TABLE(strip_k) = {{{PITH_Q2_K, q2_k_mul},

@@ -53,6 +53,10 @@ INLINE vecf make_up(vecf scale, int place) {
     return place ? V(mul_ps)(scale, V(set1_ps)(1.0f / (float)(1 << 2 * place))) : scale;
 }
 
+/* Lower (k = 0) or upper nibbles; the upper ones 2^LIFTED times too large, to the same end. */
+enum { LIFTED = PITH_ISA_LEVEL == 2 ? 4 : 0 };
+INLINE vec nibble(vec v, int k) { return k == 0 ? v & all8(15) : LIFTED ? v & all8(0xf0) : right(v, 4) & all8(15); }
+
 /* sum + products of four unsigned codes and four signed inputs in each lane. AVX2 adds pairs in 16 bits, which holds
  * for codes up to 128; `wide` is for those that go beyond. */
 INLINE vec dot4(vec sum, vec codes, const int8_t *x, bool wide) {
@@ -111,14 +115,15 @@ typedef struct strip_traits { /* constants of a type */
     int head, code;           /* bytes of a row */
     bool by_half;             /* scales differ between the halves of a group */
     bool wide;                /* codes above 128 */
+    bool lifted;              /* codes of the second half are 2^LIFTED times too large */
     codes_fn codes;
     scales_fn scales;
 } strip_traits;
 
-enum { AHEAD = 8192 }; /* bytes the codes are fetched ahead */
+enum { AHEAD = 16384 }; /* bytes that strips are fetched ahead, into the second cache: it has more requests under way */
 
 INLINE void fetch(const uint8_t *p, int size) {
-    for (int i = 0; i < size; i += 64) _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T0);
+    for (int i = 0; i < size; i += 64) _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T1);
 }
 
 /* The products of one group of codes with the inputs of one token. */
@@ -128,6 +133,7 @@ INLINE vecf group_sum(const strip_traits *t, const vec c[WORDS], const vecf scal
         low = dot4(low, c[w], x + 4 * w, t->wide);
         high = dot4(high, c[w + 4], x + 16 + 4 * w, t->wide);
     }
+    if (t->lifted) high = V(srai_epi32)(high, LIFTED);
     if (!t->by_half) return V(mul_ps)(V(cvtepi32_ps)(V(add_epi32)(low, high)), scale[0]);
     return V(fmadd_ps)(V(cvtepi32_ps)(high), scale[1], V(mul_ps)(V(cvtepi32_ps)(low), scale[0]));
 }
@@ -135,9 +141,11 @@ INLINE vecf group_sum(const strip_traits *t, const vec c[WORDS], const vecf scal
 INLINE vecf dot_part(const strip_traits *t, const uint8_t *head, const uint8_t *code, int lane, int64_t blocks,
                      const int8_t *x, const float *number) {
     vecf sum = V(setzero_ps)(), offset = V(setzero_ps)();
+    const uint8_t *ahead = head;
     code += 4 * lane;
     for (int64_t b = 0; b < blocks; b++, head += t->head * STRIP_ROWS, code += t->code * STRIP_ROWS) {
-        if (lane == 0) fetch(code, t->code * STRIP_ROWS);
+        if (lane == 0) fetch(ahead, (t->head + t->code) * STRIP_ROWS);
+        ahead += (t->head + t->code) * STRIP_ROWS;
 #pragma GCC unroll 8
         for (int g = 0; g < t->groups; g++, x += 32, number += ACTIVATION_NUMBERS) {
             vec c[WORDS];
@@ -203,6 +211,7 @@ INLINE void decode_part(const strip_traits *t, const uint8_t *head, const uint8_
             vecf scale[2], minimum[2];
             t->codes(code, g, c);
             t->scales(head, lane, g, scale, minimum);
+            for (int w = WORDS / 2; t->lifted && w < WORDS; w++) c[w] = right(c[w], LIFTED);
             for (int w = 0; w < WORDS; w++, codes += VECTOR) VS(storeu)((vec *)codes, c[w]);
             for (int h = 0; h <= t->by_half; h++, numbers += 2 * LANES) {
                 V(storeu_ps)(numbers, scale[h]);

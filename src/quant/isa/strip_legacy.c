@@ -11,8 +11,8 @@ extern const struct strip_kernels ISA_TABLE(strip_legacy);
 INLINE void nibbles(const uint8_t *code, vec out[WORDS]) {
     for (int w = 0; w < 4; w++) {
         vec v = word(code, w);
-        out[w] = v & all8(15);
-        out[w + 4] = right(v, 4) & all8(15);
+        out[w] = nibble(v, 0);
+        out[w + 4] = nibble(v, 1);
     }
 }
 
@@ -39,6 +39,7 @@ INLINE void q5_codes(const uint8_t *code, int group, vec out[WORDS]) {
     (void)group;
     vec high = word(code, 0);
     nibbles(code + 64, out);
+    for (int w = 4; w < WORDS; w++) out[w] = right(out[w], LIFTED);
     for (int w = 0; w < WORDS; w++) out[w] |= fifth(high, w) & all8(16);
 }
 
@@ -73,8 +74,8 @@ INLINE void affine(const uint8_t *head, int lane, int group, vecf scale[2], vecf
     minimum[0] = halves_at(head, lane, 2);
 }
 
-STRIP_MUL(q4_0, .groups = 1, .head = 2, .code = 16, .codes = q4_codes, .scales = by_8)
-STRIP_MUL(q4_1, .groups = 1, .head = 4, .code = 16, .codes = q4_codes, .scales = affine)
+STRIP_MUL(q4_0, .groups = 1, .head = 2, .code = 16, .lifted = true, .codes = q4_codes, .scales = by_8)
+STRIP_MUL(q4_1, .groups = 1, .head = 4, .code = 16, .lifted = true, .codes = q4_codes, .scales = affine)
 STRIP_MUL(q5_0, .groups = 1, .head = 2, .code = 20, .codes = q5_codes, .scales = by_16)
 STRIP_MUL(q5_1, .groups = 1, .head = 4, .code = 20, .codes = q5_codes, .scales = affine)
 STRIP_MUL(q8_0, .groups = 1, .head = 2, .code = 32, .wide = true, .codes = q8_codes, .scales = by_128)

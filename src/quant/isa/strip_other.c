@@ -8,7 +8,8 @@ extern const struct strip_kernels ISA_TABLE(strip_other);
 #if PITH_ISA_LEVEL > 0
 #include "quant/isa/strip_kernel.h"
 
-/* Sixteen bytes in every 128 bits. */
+/* Values of the lower (k = 0) or upper nibbles. A permutation of 64 bytes sees six bits of each index: with the table
+ * four times over, what is left of the other nibble need not be cleared. */
 INLINE vec table16(const uint8_t *values) {
     __m128i v = _mm_loadu_si128((const __m128i *)values);
 #if PITH_ISA_LEVEL == 2
@@ -18,12 +19,20 @@ INLINE vec table16(const uint8_t *values) {
 #endif
 }
 
+INLINE vec in_table16(vec table, vec v, int k) {
+    v = k ? right(v, 4) : v;
+#if PITH_ISA_LEVEL == 2
+    return _mm512_permutexvar_epi8(v, table);
+#else
+    return _mm256_shuffle_epi8(table, v & all8(15));
+#endif
+}
+
 INLINE void looked_up(const uint8_t *code, int first, const uint8_t *values, vec out[WORDS]) {
     vec table = table16(values);
     for (int w = 0; w < 4; w++) {
-        vec v = word(code, first + w);
-        out[w] = V(shuffle_epi8)(table, v & all8(15));
-        out[w + 4] = V(shuffle_epi8)(table, right(v, 4) & all8(15));
+        out[w] = in_table16(table, word(code, first + w), 0);
+        out[w + 4] = in_table16(table, word(code, first + w), 1);
     }
 }
 

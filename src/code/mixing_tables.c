@@ -1,9 +1,9 @@
-/* picture/photo_tables.c - exponentials and logarithms by series, rounded to integers. */
-#include "picture/photo_tables.h"
+/* code/mixing_tables.c - exponentials and logarithms by series, rounded to integers. */
+#include "code/mixing_tables.h"
 
 #include <pthread.h>
 
-static photo_tables tables;
+static mixing_tables tables;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 /* e^x for |x| at most 20: 24 terms of x / 64, squared six times. */
@@ -30,21 +30,21 @@ static int32_t nearest(double v) { return (int32_t)(v < 0 ? v - 0.5 : v + 0.5); 
 static int32_t clamp(int32_t v, int32_t low, int32_t high) { return v < low ? low : v > high ? high : v; }
 
 static void make(void) {
-    for (int i = -PHOTO_LOGIT; i <= PHOTO_LOGIT; i++)
-        tables.squash[i + PHOTO_LOGIT] =
-            (uint16_t)clamp(nearest(65536 / (1 + exponential(-(double)i / PHOTO_NAT))), 1, 65535);
+    for (int i = -MIXING_LOGIT; i <= MIXING_LOGIT; i++)
+        tables.squash[i + MIXING_LOGIT] =
+            (uint16_t)clamp(nearest(65536 / (1 + exponential(-(double)i / MIXING_NAT))), 1, 65535);
     for (int i = 0; i < 4096; i++) {
         double p = (i + 0.5) / 4096;
-        tables.stretch[i] = nearest(PHOTO_NAT * logarithm(p / (1 - p)));
+        tables.stretch[i] = nearest(MIXING_NAT * logarithm(p / (1 - p)));
     }
-    for (int i = -PHOTO_ENDS; i <= PHOTO_ENDS + 1; i++)
-        tables.below[i + PHOTO_ENDS] =
-            clamp(nearest(PHOTO_FULL / (1 + exponential(-(double)i / PHOTO_STEP))), 0, PHOTO_FULL);
-    for (int i = 0; i < 1024; i++) tables.log[i] = nearest(PHOTO_NAT * logarithm(1 + i / 1024.0));
-    for (int i = 0; i <= PHOTO_SEEN; i++) tables.pace[i] = (2 << 14) / (2 * i + 3) << 16 | 64 * i / (i + 1);
+    for (int i = -MIXING_ENDS; i <= MIXING_ENDS + 1; i++)
+        tables.below[i + MIXING_ENDS] =
+            clamp(nearest(MIXING_FULL / (1 + exponential(-(double)i / MIXING_STEP))), 0, MIXING_FULL);
+    for (int i = 0; i < 1024; i++) tables.log[i] = nearest(MIXING_NAT * logarithm(1 + i / 1024.0));
+    for (int i = 0; i <= MIXING_SEEN; i++) tables.pace[i] = (2 << 14) / (2 * i + 3) << 16 | 64 * i / (i + 1);
 }
 
-const photo_tables *photo_tables_get(void) {
+const mixing_tables *mixing_tables_get(void) {
     pthread_once(&once, make);
     return &tables;
 }
