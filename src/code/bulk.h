@@ -8,7 +8,7 @@
 
 #include "pith/status.h"
 
-/* Table bits: the finer, the slower. The last goes with states of 64 bits, which lose nothing by rounding. */
+/* Table bits: the finer, the slower. Above BULK_FAST states are fine ones (rans.h), which lose nothing by rounding. */
 enum { BULK_FAST = 12, BULK_PRECISE = 14, BULK_MOST_PRECISE = 15 };
 enum { BULK_CHUNK = 1 << 22, BULK_BLOCK = 1 << 16 };
 

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { BULK_MIN_BITS = 10, BULK_MAX_BITS = 15, BULK_SLOT_BITS = 12, BULK_LANES = 64, BULK_LONG_LANES = 32 };
+enum { BULK_MIN_BITS = 10, BULK_MAX_BITS = 15, BULK_SLOT_BITS = 12, BULK_LANES = 64 };
 
 /* A bank of tables of 1 << bits points. Up to 12 bits the decoder reads `slots` (symbol | width - 1 << 8 | point -
  * start << 20), 1 << bits a table; above, `symbols` (a byte a point) and then `masses`. 256 masses a table: width - 1
@@ -28,11 +28,13 @@ typedef struct bulk_kernels {
     /* Encodes n symbols backward, putting words before p, where 2 n + 64 bytes are writable. Returns the new front. */
     uint8_t *(*encode)(const bulk_bank *bank, const uint8_t *index, uint32_t *state, int lanes, uint8_t *p,
                        const uint8_t *in, size_t n);
-    /* The same with states of 64 bits and words of 32, for tables of more than BULK_SLOT_BITS: what a state loses by
-     * rounding is nothing then. Encoding wants 2 n + 64 bytes, too. */
-    const uint8_t *(*decode_long)(const bulk_bank *bank, uint64_t *state, int lanes, const uint8_t *p,
-                                  const uint8_t *end, uint8_t *out, size_t n);
-    uint8_t *(*encode_long)(const bulk_bank *bank, uint64_t *state, int lanes, uint8_t *p, const uint8_t *in, size_t n);
 } bulk_kernels;
+
+/* The same with one table of more than BULK_SLOT_BITS and fine states (rans.h); encoding wants 2 n + 64 bytes, too. */
+typedef struct bulk_fine_kernels {
+    const uint8_t *(*decode)(const bulk_bank *bank, uint32_t *state, int lanes, const uint8_t *p, const uint8_t *end,
+                             uint8_t *out, size_t n);
+    uint8_t *(*encode)(const bulk_bank *bank, uint32_t *state, int lanes, uint8_t *p, const uint8_t *in, size_t n);
+} bulk_fine_kernels;
 
 #endif

@@ -1,8 +1,8 @@
 /* The bulk coder: round trips, sizes near the entropy, the same bytes from every instruction set, damage. */
 #include "harness.h"
 
+#include "base/bytes.h"
 #include "base/isa.h"
-#include "base/memory.h"
 #include "base/rng.h"
 #include "code/bulk.h"
 #include "code/bulk_kernels.h"
@@ -57,15 +57,17 @@ static void sizes_are_near_the_entropy(void **state) {
     static const struct {
         int bits;
         double over;
-    } settings[] = {{12, 1.0020}, {14, 1.0006}, {15, 1.0003}}; /* half a chunk: states and table weigh double */
-    fill(in, sizeof in, 0, 5);
-    double ideal = entropy_bytes(in, sizeof in);
-    for (int k = 0; k < 3; k++) {
-        pith_bytes out;
-        assert_int_equal(bulk_encode((pith_bytes){in, sizeof in}, settings[k].bits, &out, NULL), PITH_OK);
-        printf("%d bits: %.4f %% over the entropy\n", settings[k].bits, 100 * ((double)out.size / ideal - 1));
-        assert_true((double)out.size < ideal * settings[k].over);
-        memory_free(out.data);
+    } settings[] = {{12, 1.0020}, {14, 1.0005}, {15, 1.0003}}; /* half a chunk: states and table weigh double */
+    for (int kind = 0; kind < KINDS; kind += KINDS - 1) {      /* five bits, one bit */
+        fill(in, sizeof in, kind, 5);
+        double ideal = entropy_bytes(in, sizeof in);
+        for (int k = 0; k < 3; k++) {
+            pith_bytes out;
+            assert_int_equal(bulk_encode((pith_bytes){in, sizeof in}, settings[k].bits, &out, NULL), PITH_OK);
+            printf("%d bits: %.4f %% over the entropy\n", settings[k].bits, 100 * ((double)out.size / ideal - 1));
+            assert_true((double)out.size < ideal * settings[k].over);
+            memory_free(out.data);
+        }
     }
     fill(in, sizeof in, 4, 5); /* own tables where the source changes: far below the entropy of the whole */
     pith_bytes out;
@@ -160,13 +162,61 @@ static void banks_agree_with_the_generic_coder(void **state) {
         }
 }
 
-static void damage_ends_in_an_error_or_in_bounds(void **state) {
+/* As kinds that are no longer written had it: 16-bit words with fine tables (2), states of 64 bits (3). */
+static pith_bytes older_chunk(int kind, int bits, int code, int lanes, pith_bytes in) {
+    uint32_t counts[256] = {0}, start[256], sum = 0;
+    pith_table t;
+    binary_encoder tables;
+    pith_encoder *e;
+    pith_bytes item;
+    table_count(counts, in.data, in.size);
+    table_fit(&t, counts, bits);
+    for (int s = 0; s < 256; s++) start[s] = sum, sum += t.width[s];
+    binary_encode_open(&tables);
+    table_write(&tables, &t, NULL);
+    assert_true(binary_encode_close(&tables));
+    assert_int_equal(pith_encoder_open(&e, kind == 2 ? PITH_CODER_RANS32 : PITH_CODER_RANS64, lanes, NULL), PITH_OK);
+    for (size_t i = 0; i < in.size; i++) pith_encode(e, (pith_mass){start[in.data[i]], t.width[in.data[i]]}, bits);
+    assert_int_equal(pith_encoder_close(e, &item, NULL), PITH_OK);
+    growing_bytes b = {0};
+    uint8_t head[4] = {(uint8_t)kind, (uint8_t)(bits | code << 4)};
+    put16(head + 2, (uint16_t)tables.size);
+    bytes_append(&b, head, 4);
+    bytes_append(&b, tables.bytes, tables.size);
+    assert_true(bytes_append(&b, item.data, item.size));
+    memory_free(tables.bytes);
+    memory_free(item.data);
+    return (pith_bytes){b.data, b.size};
+}
+
+static void older_kinds_are_read(void **state) {
     (void)state;
+    static const struct {
+        int kind, bits, code, lanes;
+    } older[] = {{2, 13, 3, 64}, {2, 14, 2, 32}, {2, 15, 0, 2}, {3, 15, 3, 32}, {3, 15, 0, 1}, {3, 13, 1, 4}};
+    static uint8_t in[60000], back[sizeof in];
+    fill(in, sizeof in, 0, 9);
+    for (size_t k = 0; k < sizeof older / sizeof *older; k++)
+        for (isa_level level = ISA_SCALAR; level <= isa_detected(); level++) {
+            isa_force(level);
+            pith_bytes b =
+                older_chunk(older[k].kind, older[k].bits, older[k].code, older[k].lanes, (pith_bytes){in, sizeof in});
+            memset(back, 0, sizeof back);
+            assert_int_equal(bulk_decode_chunk(b, (pith_bytes){back, sizeof back}, NULL), PITH_OK);
+            assert_memory_equal(in, back, sizeof back);
+            b.data[b.size / 2] ^= 4;
+            assert_int_equal(bulk_decode_chunk(b, (pith_bytes){back, sizeof back}, NULL), PITH_CORRUPT);
+            memory_free(b.data);
+        }
+    isa_force(isa_detected());
+}
+
+static void damage_at(int bits) {
     enum { N = 200000 };
     static uint8_t in[N], back[N];
     fill(in, N, 0, 3);
     pith_bytes out;
-    assert_int_equal(bulk_encode((pith_bytes){in, N}, 12, &out, NULL), PITH_OK);
+    assert_int_equal(bulk_encode((pith_bytes){in, N}, bits, &out, NULL), PITH_OK);
     rng r = rng_new(8, 0);
     int missed = 0;
     for (int i = 0; i < 400; i++) {
@@ -192,6 +242,12 @@ static void damage_ends_in_an_error_or_in_bounds(void **state) {
     }
     assert_int_not_equal(bulk_decode(out, (pith_bytes){back, N - 1}, NULL), PITH_OK);
     memory_free(out.data);
+}
+
+static void damage_ends_in_an_error_or_in_bounds(void **state) {
+    (void)state;
+    damage_at(BULK_FAST);
+    damage_at(BULK_PRECISE);
 }
 
 static void tables_fit_and_come_back(void **state) {
@@ -274,6 +330,7 @@ int main(void) {
         cmocka_unit_test(sizes_are_near_the_entropy),
         cmocka_unit_test(every_instruction_set_writes_and_reads_the_same),
         cmocka_unit_test(banks_agree_with_the_generic_coder),
+        cmocka_unit_test(older_kinds_are_read),
         cmocka_unit_test(damage_ends_in_an_error_or_in_bounds),
         cmocka_unit_test(tables_fit_and_come_back),
         cmocka_unit_test(survives_lack_of_memory),

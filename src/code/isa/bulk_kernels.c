@@ -1,36 +1,12 @@
 /* code/isa/bulk_kernels.c - interleaved rANS over 16 (AVX-512), 8 (AVX2) or 1 lane at a time.
  *
  * F. Giesen, "Interleaved entropy coders" (arXiv 1402.3392). A vector of states shares one stream of words: those
- * lanes that fall below 2^16 take the next words in lane order. The division of the encoder is done in single
- * precision and put right afterwards: with at least 10 bits the quotient is below 2^22, so it is off by one at most.
- * AVX-512 encodes 64 lanes of one table without gathers: masses are looked up as bytes, 64 at a time, in registers, and
- * quotients come from reciprocals.
- * On one core of a 2022 server: see bench/bulk_coders.c. */
+ * lanes that fall below 2^16 take the next words in lane order. AVX-512 encodes 64 lanes of one table without gathers:
+ * masses are looked up as bytes, 64 at a time, in registers, and quotients come from reciprocals. Cost:
+ * bench/bulk_coders.c. */
 #include "code/bulk_kernels.h"
 
-#include "base/isa.h"
-#include "code/rans.h"
-
-#include <string.h>
-#if PITH_ISA_LEVEL >= 1
-#include <immintrin.h>
-#endif
-
-typedef struct cursor {
-    const uint8_t *p, *end;
-} cursor;
-
-static inline uint32_t word_or_zero(cursor *c) {
-    uint16_t w = 0;
-    if (c->end - c->p >= 2) memcpy(&w, c->p, 2);
-    else {
-        if (c->p < c->end) w = *c->p;
-        c->p = c->end;
-        return w;
-    }
-    c->p += 2;
-    return w;
-}
+#include "code/isa/bulk_vectors.h"
 
 static inline uint8_t decode_one(const bulk_bank *b, uint32_t table, uint32_t *state, cursor *c) {
     uint32_t x = *state, point = x & ((1u << b->bits) - 1), symbol;
@@ -80,9 +56,6 @@ static uint8_t *encode_plain(const bulk_bank *b, const uint8_t *index, uint32_t 
 }
 
 #if PITH_ISA_LEVEL == 2
-enum { WIDE = 16 };
-typedef __m512i vec;
-
 static inline __attribute__((always_inline)) vec decode_step(const bulk_bank *b, bool slots, bool indexed,
                                                              const uint8_t *index, vec x, const uint8_t **p,
                                                              uint8_t *out) {
@@ -146,7 +119,7 @@ static inline __attribute__((always_inline)) vec encode_step(const bulk_bank *b,
 
 /* ---- 64 lanes, one table ---- */
 
-enum { QUICK_BITS = 12 }; /* from here on quotients are below 2^20 */
+enum { QUICK_BITS = 12 };
 
 typedef struct byte_table { /* of 256 masses of 32 bits: byte k of each */
     uint8_t plane[4][256] __attribute__((aligned(64)));
@@ -178,26 +151,12 @@ static inline __attribute__((always_inline)) void masses_of(const byte_table *t,
     m[3] = _mm512_unpackhi_epi16(wh, sh);
 }
 
-/* x / width for x < 2^20 width: all is rounded down, so the result is right or one too small. */
-static inline __attribute__((always_inline)) vec quotient(vec x, vec width) {
-    enum { DOWN = _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC };
-    __m512 w = _mm512_cvtepi32_ps(width), r = _mm512_rcp14_ps(w);
-    r = _mm512_fmadd_round_ps(r, _mm512_fnmadd_round_ps(w, r, _mm512_set1_ps(1), DOWN), r, DOWN);
-    return _mm512_cvttps_epi32(_mm512_mul_round_ps(_mm512_cvt_roundepu32_ps(x, DOWN), r, DOWN));
-}
-
 /* One vector of states and the mask of those whose low word goes out first; that word lies in *word. */
 static inline __attribute__((always_inline)) __mmask16 put(int bits, vec m, vec *state, __m256i *word) {
     vec less = _mm512_and_si512(m, _mm512_set1_epi32(0xffff)), x = *state;
-    vec width = _mm512_add_epi32(less, _mm512_set1_epi32(1));
-    __m128i up = _mm_cvtsi32_si128(bits);
     __mmask16 full = _mm512_cmpgt_epu32_mask(_mm512_srl_epi32(x, _mm_cvtsi32_si128(32 - bits)), less);
     *word = _mm512_cvtepi32_epi16(x);
-    x = _mm512_mask_srli_epi32(x, full, x, 16);
-    vec q = quotient(x, width), rest = _mm512_sub_epi32(x, _mm512_mullo_epi32(q, width));
-    __mmask16 over = _mm512_cmpgt_epu32_mask(rest, less);
-    vec next = _mm512_add_epi32(_mm512_sll_epi32(q, up), _mm512_add_epi32(rest, _mm512_srli_epi32(m, 16)));
-    *state = _mm512_mask_add_epi32(next, over, next, _mm512_sub_epi32(_mm512_set1_epi32(1 << bits), width));
+    *state = advance(bits, m, _mm512_mask_srli_epi32(x, full, x, 16));
     return full;
 }
 
@@ -223,8 +182,8 @@ static const uint16_t *turn_up(int count) {
 #undef EIGHT
 }
 
-static inline __attribute__((always_inline)) uint8_t *encode_quick(const bulk_bank *b, int bits, uint32_t *state,
-                                                                   uint8_t *p, const uint8_t *in, size_t n) {
+static inline __attribute__((always_inline)) uint8_t *encode_quick(const bulk_bank *b, uint32_t *state, uint8_t *p,
+                                                                   const uint8_t *in, size_t n) {
     byte_table table;
     vec x[4], m[4];
     __m256i word[4];
@@ -233,7 +192,7 @@ static inline __attribute__((always_inline)) uint8_t *encode_quick(const bulk_ba
     for (int k = 0; k < 4; k++) x[k] = _mm512_loadu_si512(state + WIDE * k);
     for (; n > 0; n -= 64) {
         masses_of(&table, in + n - 64, m);
-        for (int k = 0; k < 4; k++) full[k] = put(bits, m[k], &x[k], &word[k]);
+        for (int k = 0; k < 4; k++) full[k] = put(QUICK_BITS, m[k], &x[k], &word[k]);
         p = put_words(p, word[2], word[3], full[2], full[3]);
         p = put_words(p, word[0], word[1], full[0], full[1]);
     }
@@ -241,13 +200,7 @@ static inline __attribute__((always_inline)) uint8_t *encode_quick(const bulk_ba
     return p;
 }
 
-static inline vec load_state(const uint32_t *s) { return _mm512_loadu_si512(s); }
-static inline void store_state(uint32_t *s, vec x) { _mm512_storeu_si512(s, x); }
-
 #elif PITH_ISA_LEVEL == 1
-enum { WIDE = 8 };
-typedef __m256i vec;
-
 /* For a mask of lanes: for each lane, which word of those read (forward) or which lane's word goes where (backward). */
 #define BELOW(m, i) (__builtin_popcount((m) & ((1 << (i)) - 1)))
 static uint64_t forward_turn(int mask) {
@@ -275,13 +228,6 @@ static __attribute__((constructor)) void fill_turns(void) {
 
 static inline vec turn(int way, int mask) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)&turns[way][mask]));
-}
-
-static inline vec load_bytes(const uint8_t *p) { return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
-
-/* Eight 32-bit lanes below 65536 (or 256 with bytes) to eight adjacent ones. */
-static inline __m128i pack_words(vec v) {
-    return _mm_packus_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
 }
 
 static inline __attribute__((always_inline)) vec decode_step(const bulk_bank *b, bool slots, bool indexed,
@@ -326,20 +272,9 @@ static inline __attribute__((always_inline)) vec encode_step(const bulk_bank *b,
     _mm_storeu_si128((__m128i *)(*p - 16), pack_words(packed));
     *p -= 2 * __builtin_popcount((unsigned)mask);
     x = _mm256_blendv_epi8(_mm256_srli_epi32(x, 16), x, fits);
-    __m256 value = _mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(_mm256_srli_epi32(x, 16)), _mm256_set1_ps(65536.0f)),
-                                 _mm256_cvtepi32_ps(_mm256_and_si256(x, low16))); /* rounds once */
-    vec q = _mm256_cvttps_epi32(_mm256_div_ps(value, _mm256_cvtepi32_ps(width)));
-    vec rest = _mm256_sub_epi32(x, _mm256_mullo_epi32(q, width));
-    vec under = _mm256_srai_epi32(rest, 31), fine = _mm256_cmpgt_epi32(width, rest);
-    vec over = _mm256_andnot_si256(fine, _mm256_set1_epi32(-1));
-    q = _mm256_add_epi32(_mm256_sub_epi32(q, over), under);
-    rest = _mm256_add_epi32(_mm256_sub_epi32(rest, _mm256_and_si256(over, width)), _mm256_and_si256(under, width));
-    return _mm256_add_epi32(_mm256_sll_epi32(q, _mm_cvtsi32_si128(b->bits)),
-                            _mm256_add_epi32(rest, _mm256_srli_epi32(m, 16)));
+    return advance(b->bits, m, x);
 }
 
-static inline vec load_state(const uint32_t *s) { return _mm256_loadu_si256((const __m256i *)s); }
-static inline void store_state(uint32_t *s, vec x) { _mm256_storeu_si256((__m256i *)s, x); }
 #endif
 
 #if PITH_ISA_LEVEL >= 1
@@ -398,8 +333,7 @@ static uint8_t *encode(const bulk_bank *b, const uint8_t *index, uint32_t *state
 #if PITH_ISA_LEVEL >= 1
     const bulk_bank bank = *b;
 #if PITH_ISA_LEVEL == 2
-    if (lanes == 64 && !index && b->bits == QUICK_BITS) return encode_quick(b, QUICK_BITS, state, p, in, i);
-    if (lanes == 64 && !index && b->bits > QUICK_BITS) return encode_quick(b, b->bits, state, p, in, i);
+    if (lanes == 64 && !index && b->bits == QUICK_BITS) return encode_quick(b, state, p, in, i);
 #endif
     if (lanes == 64 && !index) ENCODE_LOOP(64, false);
     else if (lanes == 64) ENCODE_LOOP(64, true);
@@ -409,86 +343,4 @@ static uint8_t *encode(const bulk_bank *b, const uint8_t *index, uint32_t *state
     return encode_plain(b, index, state, lanes, p, in, i);
 }
 
-/* ---- states of 64 bits ---- */
-
-static inline uint32_t long_word_or_zero(cursor *c) {
-    uint32_t w = 0;
-    size_t left = (size_t)(c->end - c->p), take = left < 4 ? left : 4;
-    memcpy(&w, c->p, take);
-    c->p += take;
-    return w;
-}
-
-static const uint8_t *decode_long_plain(const bulk_bank *b, uint64_t *state, int lanes, cursor c, uint8_t *out,
-                                        size_t n) {
-    int lane = 0;
-    for (size_t i = 0; i < n; i++) {
-        uint64_t x = state[lane];
-        uint32_t point = rans_point(x, b->bits), m = b->masses[out[i] = b->symbols[point]];
-        x = rans_take(x, (pith_mass){m >> 16, (m & 0xffff) + 1}, b->bits);
-        if (x < RANS64_LOW) x = x << 32 | long_word_or_zero(&c);
-        state[lane] = x;
-        if (++lane == lanes) lane = 0;
-    }
-    return c.p;
-}
-
-static uint8_t *encode_long(const bulk_bank *b, uint64_t *state, int lanes, uint8_t *p, const uint8_t *in, size_t n) {
-    int lane = (int)(n % (size_t)lanes);
-    for (size_t i = n; i-- > 0;) {
-        lane = lane ? lane - 1 : lanes - 1;
-        uint32_t m = b->masses[in[i]];
-        pith_mass mass = {m >> 16, (m & 0xffff) + 1};
-        uint64_t x = state[lane];
-        if (rans64_full(x, mass, b->bits)) {
-            p -= 4;
-            memcpy(p, &x, 4);
-            x >>= 32;
-        }
-        state[lane] = rans_put(x, mass, b->bits);
-    }
-    return p;
-}
-
-#if PITH_ISA_LEVEL == 2
-static inline __attribute__((always_inline)) __m512i decode_long_step(const bulk_bank *b, __m512i x, const uint8_t **p,
-                                                                      uint8_t *out) {
-    const __m512i mask = _mm512_set1_epi64((1 << b->bits) - 1);
-    __m512i point = _mm512_and_si512(x, mask), high = _mm512_srl_epi64(x, _mm_cvtsi32_si128(b->bits));
-    __m256i symbol =
-        _mm256_and_si256(_mm256_i32gather_epi32((const int *)(const void *)b->symbols, _mm512_cvtepi64_epi32(point), 1),
-                         _mm256_set1_epi32(0xff));
-    __m256i m = _mm256_i32gather_epi32((const int *)b->masses, symbol, 4);
-    __m512i start = _mm512_cvtepu32_epi64(_mm256_srli_epi32(m, 16));
-    __m512i width =
-        _mm512_add_epi64(_mm512_cvtepu32_epi64(_mm256_and_si256(m, _mm256_set1_epi32(0xffff))), _mm512_set1_epi64(1));
-    __m512i upper = _mm512_slli_epi64(_mm512_mul_epu32(_mm512_srli_epi64(high, 32), width), 32);
-    __m512i next =
-        _mm512_add_epi64(_mm512_add_epi64(_mm512_mul_epu32(high, width), upper), _mm512_sub_epi64(point, start));
-    __mmask8 low = _mm512_cmplt_epu64_mask(next, _mm512_set1_epi64(RANS64_LOW));
-    __m256i words = _mm256_maskz_expand_epi32(low, _mm256_loadu_si256((const __m256i *)*p));
-    *p += 4 * __builtin_popcount(low);
-    _mm_storel_epi64((__m128i *)out, _mm256_cvtepi32_epi8(symbol));
-    return _mm512_mask_or_epi64(next, low, _mm512_slli_epi64(next, 32), _mm512_cvtepu32_epi64(words));
-}
-#endif
-
-static const uint8_t *decode_long(const bulk_bank *b, uint64_t *state, int lanes, const uint8_t *p, const uint8_t *end,
-                                  uint8_t *out, size_t n) {
-    cursor c = {p, end};
-    size_t i = 0;
-#if PITH_ISA_LEVEL == 2
-    enum { MOST = 4 * BULK_LONG_LANES + 32 }; /* bytes a round reads */
-    if (lanes == BULK_LONG_LANES) {
-        const bulk_bank bank = *b;
-        __m512i x[4];
-        for (int k = 0; k < 4; k++) x[k] = _mm512_loadu_si512(state + 8 * k);
-        for (; i + BULK_LONG_LANES <= n && c.end - c.p >= MOST; i += BULK_LONG_LANES)
-            for (int k = 0; k < 4; k++) x[k] = decode_long_step(&bank, x[k], &c.p, out + i + 8 * k);
-        for (int k = 0; k < 4; k++) _mm512_storeu_si512(state + 8 * k, x[k]);
-    }
-#endif
-    return decode_long_plain(b, state, lanes, c, out + i, n - i);
-}
-
-const bulk_kernels ISA_TABLE(bulk_kernels) = {decode, encode, decode_long, encode_long};
+const bulk_kernels ISA_TABLE(bulk_kernels) = {decode, encode};
