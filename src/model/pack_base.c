@@ -51,8 +51,10 @@ static pith_status describe(pack_base *b, pith_error *err) {
     const model_source *s = b->source;
     const model_extra *header = model_source_extra(s, MODEL_HEADER);
     bool packed = strcmp(s->format, "pith") == 0;
-    pack_head h = {
-        .rope_halves = s->rope_halves, .as_header = header != NULL, .group_bytes = PACK_GROUP_BYTES, .meta = s->meta};
+    pack_head h = {.rope_halves = s->rope_halves,
+                   .as_header = header != NULL,
+                   .group_bytes = PACK_BASE_GROUP_BYTES,
+                   .meta = s->meta};
     if (header) h.header = header->bytes;
     snprintf(h.origin, sizeof h.origin, "%s", packed ? pack_origin(s) : s->format);
     for (size_t i = 0; i < s->count; i++) h.header_data += model_tensor_bytes(&s->tensors[i]);

@@ -9,7 +9,7 @@
 #include "file/container.h"
 #include "file/model_source.h"
 
-enum { PACK_METHOD = 1, PACK_VERSION = 0, PACK_GROUP_BYTES = 1 << 26 };
+enum { PACK_METHOD = 1, PACK_VERSION = 0, PACK_GROUP_BYTES = 1 << 23, PACK_BASE_GROUP_BYTES = 1 << 26 };
 
 enum { PACK_RAW, PACK_CODED, PACK_CODERS }; /* first byte of a group */
 

@@ -1,8 +1,9 @@
 /* model/pack_reader.c - a packed model as a source.
  *
- * The two groups last used stay expanded, so that a matrix used twice (a tied embedding) is held once and that a block
- * of layers on the border of two groups does not expand them again and again. What the file map brought into memory is
- * let go of behind each group: a running model holds its weights once. */
+ * A group is expanded when the first of its tensors is asked for; the others wait until they are, and who gets one is
+ * its only owner. The two groups last expanded wait, so that a block of layers on the border of two does not expand
+ * them again and again. What the file map brought into memory is let go of behind each group. So a model that is loaded
+ * holds its weights once, and beside them a group or two; a tensor asked for twice costs its group once more. */
 #include "model/pack_reader.h"
 
 #include "base/memory.h"
@@ -22,9 +23,9 @@ typedef struct packed_file {
     pack_groups groups;
     size_t *section;   /* of each group */
     size_t *first;     /* group of a tensor's first piece */
-    pith_tensor *held; /* of the kept groups; zeroed else */
+    pith_tensor *held; /* expanded and not asked for yet; zeroed else */
     pack_item *item;
-    size_t kept[KEPT]; /* groups, the latest first; SIZE_MAX: none */
+    size_t kept[KEPT]; /* groups expanded, the latest first; SIZE_MAX: none */
 } packed_file;
 
 static pith_status no_memory(pith_error *err) { return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory"); }
@@ -86,13 +87,21 @@ static pith_status expand(model_source *s, size_t g, pith_error *err) {
     return st;
 }
 
+/* Makes group g the latest: it or the oldest gives way. */
+static void keep(model_source *s, size_t g) {
+    packed_file *f = s->self;
+    int slot = 0;
+    while (slot < KEPT - 1 && f->kept[slot] != g) slot++;
+    release_group(s, f->kept[slot]);
+    memmove(f->kept + 1, f->kept, (size_t)slot * sizeof *f->kept);
+    f->kept[0] = g;
+}
+
 static pith_status packed_load(model_source *s, size_t i, pith_tensor *out, pith_error *err) {
     packed_file *f = s->self;
-    size_t g = f->first[i];
     if (!f->held[i].data) {
-        release_group(s, f->kept[KEPT - 1]);
-        memmove(f->kept + 1, f->kept, (KEPT - 1) * sizeof *f->kept);
-        f->kept[0] = g;
+        size_t g = f->first[i];
+        keep(s, g);
         pith_status st = expand(s, g, err);
         if (st != PITH_OK) {
             release_group(s, g);
@@ -102,7 +111,7 @@ static pith_status packed_load(model_source *s, size_t i, pith_tensor *out, pith
     }
     *out = f->held[i];
     out->read_only = true;
-    pith_tensor_retain(out);
+    memset(&f->held[i], 0, sizeof f->held[i]);
     return PITH_OK;
 }
 

@@ -1,4 +1,5 @@
-/* tensor/buffer.c - counted bytes: heap, a piece of a stretch of large pages, file map, or memory of another owner. */
+/* tensor/buffer.c - counted bytes: heap, pages of its own, a piece of a stretch of large pages, file map, or memory of
+ * another owner. */
 #include "tensor/tensor.h"
 
 #include "base/memory.h"
@@ -12,7 +13,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum kind { HEAP, MAP, FOREIGN };
+enum kind { HEAP, PAGES, MAP, FOREIGN };
+
+enum { PAGED = 256 << 10 }; /* from here on pages of its own: the heap keeps what was freed for a long time */
 
 struct pith_buffer {
     atomic_int references;
@@ -34,12 +37,25 @@ static pith_status new_buffer(pith_buffer **out, enum kind kind, void *data, uin
     return PITH_OK;
 }
 
+static void *new_pages(uint64_t size) {
+    void *data = size <= SIZE_MAX / 2
+                     ? mmap(NULL, (size_t)size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                     : MAP_FAILED;
+    return data == MAP_FAILED ? NULL : data;
+}
+
+static void free_data(enum kind kind, void *data, uint64_t size) {
+    if (kind == HEAP) memory_free(data);
+    else if (data) munmap(data, (size_t)size);
+}
+
 pith_status pith_buffer_new(pith_buffer **b, uint64_t size, pith_error *err) {
-    void *data = size <= SIZE_MAX ? memory_aligned((size_t)size) : NULL;
+    enum kind kind = size < PAGED ? HEAP : PAGES;
+    void *data = kind == HEAP ? memory_aligned((size_t)size) : new_pages(size);
     if (!data) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "no memory for %llu bytes", (unsigned long long)size);
-    memset(data, 0, (size_t)size);
-    pith_status s = new_buffer(b, HEAP, data, size, err);
-    if (s != PITH_OK) memory_free(data);
+    if (kind == HEAP) memset(data, 0, (size_t)size);
+    pith_status s = new_buffer(b, kind, data, size, err);
+    if (s != PITH_OK) free_data(kind, data, size);
     return s;
 }
 
@@ -147,9 +163,8 @@ void pith_buffer_retain(pith_buffer *b) {
 
 void pith_buffer_release(pith_buffer *b) {
     if (!b || atomic_fetch_sub(&b->references, 1) != 1) return;
-    if (b->kind == HEAP) memory_free(b->data);
-    if (b->kind == MAP && b->data) munmap(b->data, (size_t)b->size);
-    if (b->kind == FOREIGN && b->release) b->release(b->user);
+    if (b->kind != FOREIGN) free_data(b->kind, b->data, b->size);
+    else if (b->release) b->release(b->user);
     memory_free(b);
 }
 

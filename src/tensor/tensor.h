@@ -10,10 +10,11 @@
 
 enum { PITH_MAX_RANK = 6 };
 
-/* Counted bytes: heap, file map or borrowed; data 64-byte aligned when made by pith_buffer_new. Counting is atomic. */
+/* Counted bytes: heap, pages of their own, file map or borrowed; data 64-byte aligned when made by pith_buffer_new.
+ * Counting is atomic. */
 typedef struct pith_buffer pith_buffer;
 
-pith_status pith_buffer_new(pith_buffer **b, uint64_t size, pith_error *err); /* zeroed heap */
+pith_status pith_buffer_new(pith_buffer **b, uint64_t size, pith_error *err); /* zeroed */
 /* Wraps memory of another owner; `release` (may be NULL) is called with `user` when the last reference goes. */
 /* Zeroed bytes for what lives as long as a model and is read in order over and over: laid side by side on large pages,
  * which are freed when the last of a stretch is. */
