@@ -2,7 +2,8 @@
  *
  * Source: llama.cpp tools/imatrix: for each matrix the sum over all tokens of x[column]^2, and how many tokens. Sums
  * are doubles, added token by token in their order and cut among threads by columns, so they do not depend on threads.
- * Cost: the forward pass; memory: one double for each column of each matrix, and the logits of a window. */
+ * Cost: the forward pass, without the head's product, whose inputs are all that counts; memory: one double for each
+ * column of each matrix. */
 #include "model/calibrate.h"
 
 #include "base/memory.h"
@@ -117,19 +118,16 @@ static pith_status run_windows(const pith_context *c, const llama *m, token_list
                                collector *k, pith_error *err) {
     int64_t windows = (int64_t)ids->count / window;
     llama_session *session = NULL;
-    float *logits = memory_alloc((size_t)window * (size_t)m->config.vocab * sizeof *logits);
-    if (!logits) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
     pith_status s = llama_session_new(&session, m, window, PITH_F16, err);
     if (s == PITH_OK) llama_session_observe(session, observe, k);
     for (int64_t i = 0; i < windows && s == PITH_OK; i++) {
         int32_t *tokens = ids->ids + i * window;
         if (bos >= 0) tokens[0] = bos;
         llama_session_rewind(session, 0);
-        s = llama_session_append(session, tokens, window, window, logits, err);
+        s = llama_session_append(session, tokens, window, window, NULL, err);
         if (s == PITH_OK) s = pith_progress(c, (double)(i + 1), (double)windows, "windows of calibration", err);
     }
     llama_session_free(session);
-    memory_free(logits);
     return s;
 }
 

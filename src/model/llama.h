@@ -43,7 +43,8 @@ void llama_session_free(llama_session *s); /* safe on NULL */
 int64_t llama_session_length(const llama_session *s);
 int64_t llama_session_context(const llama_session *s);
 void llama_session_rewind(llama_session *s, int64_t length); /* forgets positions from `length` on */
-/* Appends n tokens and gives the logits of the last `wanted` of them: logits [wanted][vocab].
+/* Appends n tokens and gives the logits of the last `wanted` of them: logits [wanted][vocab], or NULL where an observer
+ * is to see the inputs of all matrices and nobody their outcome.
  * PITH_LIMIT when the context is full, PITH_MISMATCH for a token outside the vocabulary. */
 pith_status llama_session_append(llama_session *s, const int32_t *tokens, int64_t n, int64_t wanted, float *logits,
                                  pith_error *err);

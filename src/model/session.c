@@ -262,7 +262,8 @@ static void run_batch(llama_session *s, const int32_t *tokens, int64_t n, int64_
     if (wanted == 0) return;
     row_job j = {.s = s, .norm = &m->output_norm, .in = s->x + (n - wanted) * m->config.width, .out = s->h};
     parallel_for(wanted, ROWS_A_TASK, norm_rows, &j);
-    one_linear(s, &m->head, s->h, wanted, logits);
+    if (logits) one_linear(s, &m->head, s->h, wanted, logits);
+    else if (s->observe) s->observe(s->observer, &m->head, s->h, wanted);
 }
 
 typedef struct appending {
@@ -279,7 +280,7 @@ static void append(void *user) {
         int64_t batch = a->n - done < BATCH ? a->n - done : BATCH, first = a->n - a->wanted;
         int64_t rows = done + batch > first ? done + batch - larger(first, done) : 0;
         run_batch(a->s, a->tokens + done, batch, rows, logits);
-        logits += rows * a->s->m->config.vocab;
+        if (logits) logits += rows * a->s->m->config.vocab;
         done += batch;
     }
 }
