@@ -121,34 +121,29 @@ void conv_forward(const conv *v, const float *x, const float *w, const float *bi
         conv_plain_forward(v, x, w, bias, y, scratch);
 }
 
-/* oneDNN's gradients assign: where one is to be added to, it goes through scratch. */
-static float *target(float *d, int64_t n, bool add, arena *scratch) {
-    return add ? scratch_or_die(scratch, (size_t)n * sizeof *d) : d;
+/* oneDNN's gradients assign: where d (n values) is to be added to, they go through scratch. False: it has none. */
+static bool onednn_gradient(bool (*gradient)(const conv *v, const float *a, const float *b, float *d, arena *scratch),
+                            const conv *v, const float *a, const float *b, float *d, int64_t n, bool add,
+                            arena *scratch) {
+    if (is_empty(v) || !onednn_usable()) return false;
+    size_t mark = arena_mark(scratch);
+    float *to = add ? scratch_or_die(scratch, (size_t)n * sizeof *d) : d;
+    bool done = gradient(v, a, b, to, scratch);
+    if (done && add) parallel_for(n, 1 << 14, add_part, &(sum){to, d});
+    arena_release(scratch, mark);
+    return done;
 }
 
 void conv_backward_data(const conv *v, const float *dy, const float *w, float *dx, bool add, arena *scratch) {
-    int64_t n = v->n * v->h * v->w * v->c;
     if (is_product(v)) {
         gemm m = {.m = v->n * v->h * v->w, .n = v->c, .k = v->o, .a = dy, .lda = v->o, .b = w, .ldb = v->c, .add = add};
         m.c = dx, m.ldc = v->c, m.bf16 = v->bf16;
         gemm_run(&m, scratch);
         return;
     }
-    if (conv_is_depthwise(v)) {
-        depthwise_backward_data(v, dy, w, dx, add, scratch);
-        return;
-    }
-    size_t mark = arena_mark(scratch);
-    if (!is_empty(v) && onednn_usable()) {
-        sum s = {target(dx, n, add, scratch), dx};
-        if (onednn_conv_backward_data(v, dy, w, (float *)s.from, scratch)) {
-            if (add) parallel_for(n, 1 << 14, add_part, &s);
-            arena_release(scratch, mark);
-            return;
-        }
-    }
-    arena_release(scratch, mark);
-    conv_plain_backward_data(v, dy, w, dx, add, scratch);
+    if (conv_is_depthwise(v)) depthwise_backward_data(v, dy, w, dx, add, scratch);
+    else if (!onednn_gradient(onednn_conv_backward_data, v, dy, w, dx, v->n * v->h * v->w * v->c, add, scratch))
+        conv_plain_backward_data(v, dy, w, dx, add, scratch);
 }
 
 void conv_backward_weights(const conv *v, const float *x, const float *dy, float *dw, bool add, arena *scratch) {
@@ -163,19 +158,7 @@ void conv_backward_weights(const conv *v, const float *x, const float *dy, float
         gemm_run(&m, scratch);
         return;
     }
-    if (conv_is_depthwise(v)) {
-        depthwise_backward_weights(v, x, dy, dw, add, scratch);
-        return;
-    }
-    size_t mark = arena_mark(scratch);
-    if (!is_empty(v) && onednn_usable()) {
-        sum s = {target(dw, n, add, scratch), dw};
-        if (onednn_conv_backward_weights(v, x, dy, (float *)s.from, scratch)) {
-            if (add) parallel_for(n, 1 << 14, add_part, &s);
-            arena_release(scratch, mark);
-            return;
-        }
-    }
-    arena_release(scratch, mark);
-    conv_plain_backward_weights(v, x, dy, dw, add, scratch);
+    if (conv_is_depthwise(v)) depthwise_backward_weights(v, x, dy, dw, add, scratch);
+    else if (!onednn_gradient(onednn_conv_backward_weights, v, x, dy, dw, n, add, scratch))
+        conv_plain_backward_weights(v, x, dy, dw, add, scratch);
 }

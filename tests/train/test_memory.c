@@ -27,9 +27,12 @@ static bool look(void *user, double done, double total, const char *unit) {
 }
 
 /* Beside the steps stand the loss curve, of at most a thousand lines, and what malloc keeps after a checkpoint; under
- * the address sanitizer also its quarantine, where freed memory waits. */
-#ifdef __SANITIZE_ADDRESS__
+ * the address sanitizer also its quarantine, where freed memory waits, under the thread sanitizer a shadow some times
+ * as large. */
+#if defined(__SANITIZE_ADDRESS__)
 enum { CURVE_KIB = 256 << 10 };
+#elif defined(__SANITIZE_THREAD__)
+enum { CURVE_KIB = 5 * 256 };
 #else
 enum { CURVE_KIB = 256 };
 #endif

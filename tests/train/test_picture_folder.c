@@ -6,6 +6,8 @@
 #include "file/picture.h"
 #include "train/picture_folder.h"
 
+#include <jpeglib.h>
+
 enum { HIGH = 12, WIDE = 10, CROP = 6, EACH = 10, BATCH = 4 };
 static const char *const classes[] = {"ants", "bees"};
 
@@ -30,6 +32,29 @@ static void write_picture(workshop *w, const char *name, int i, int channels) {
     int n = sprintf(pnm, "P%d %d %d 255\n", channels == 3 ? 6 : 5, WIDE, HIGH);
     memcpy(pnm + n, data, (size_t)(HIGH * WIDE * channels));
     workshop_write(w, name, pnm, (size_t)(n + HIGH * WIDE * channels));
+}
+
+/* A JPEG of one color, grey where channels is 1. */
+static void write_jpeg(workshop *w, const char *name, const uint8_t *color, int channels) {
+    struct jpeg_compress_struct j = {0};
+    struct jpeg_error_mgr e;
+    uint8_t row[WIDE * 3];
+    unsigned char *file = NULL;
+    unsigned long size = 0;
+    for (int i = 0; i < WIDE * channels; i++) row[i] = color[i % channels];
+    j.err = jpeg_std_error(&e);
+    jpeg_create_compress(&j);
+    jpeg_mem_dest(&j, &file, &size);
+    j.image_width = WIDE, j.image_height = HIGH, j.input_components = channels;
+    j.in_color_space = channels == 3 ? JCS_RGB : JCS_GRAYSCALE;
+    jpeg_set_defaults(&j);
+    jpeg_set_quality(&j, 95, TRUE);
+    jpeg_start_compress(&j, TRUE);
+    while (j.next_scanline < j.image_height) jpeg_write_scanlines(&j, (JSAMPROW[]){row}, 1);
+    jpeg_finish_compress(&j);
+    jpeg_destroy_compress(&j);
+    workshop_write(w, name, file, size);
+    free(file);
 }
 
 static int open_folder(void **state) {
@@ -147,6 +172,22 @@ static void grey_and_color_become_each_other(void **state) {
     }
 }
 
+static void jpegs_are_pictures_too(void **state) {
+    workshop *w = *state;
+    static const uint8_t color[] = {200, 40, 90}, grey[] = {77};
+    write_jpeg(w, "set/ants/99.jpg", color, 3); /* the last training pictures of their classes */
+    write_jpeg(w, "set/bees/99.JPEG", grey, 1);
+    picture_folder *f = open_set(w, 0);
+    assert_int_equal(picture_folder_trained(f), 2 * EACH + 2);
+    for (int k = 0; k < 2; k++) {
+        uint8_t sample[CROP * CROP * 3], label;
+        assert_int_equal(picture_folder_middle(f, false, EACH + k * (EACH + 1), sample, &label, NULL), PITH_OK);
+        assert_int_equal(label, k);
+        for (int i = 0; i < CROP * CROP * 3; i++) assert_true(abs(sample[i] - (k ? grey[0] : color[i % 3])) <= 3);
+    }
+    picture_folder_close(f);
+}
+
 static void folder_recipe(workshop *w, const char *data) {
     char text[1024];
     int n =
@@ -203,7 +244,10 @@ static void what_cannot_be_cut_is_named(void **state) {
     folder_recipe(w, ", \"crop\": 6,\n\"hashes\": [\"0123456789abcdef\"]");
     expect(w, "line 7: data.hashes: ");
     folder_recipe(w, ", \"crop\": 6");
-    workshop_write(w, "set/ants/00.ppm", "P6 broken", 9); /* a training picture: found while the run goes on */
+    workshop_write(w, "set/bees/98.jpg", "\xff\xd8\xff\xe0 broken", 11); /* found while the run goes on */
+    expect(w, "set/bees/98.jpg");
+    assert_int_equal(unlink(workshop_path(w, "set/bees/98.jpg")), 0);
+    workshop_write(w, "set/ants/00.ppm", "P6 broken", 9);
     expect(w, "set/ants/00.ppm");
 }
 
@@ -228,6 +272,7 @@ int main(void) {
                                        TEST(an_epoch_shows_every_picture_once_cut_at_random),
                                        TEST(a_batch_depends_on_seed_and_place_alone),
                                        TEST(grey_and_color_become_each_other),
+                                       TEST(jpegs_are_pictures_too),
                                        TEST(a_run_on_a_folder_resumes_with_the_same_bits),
                                        TEST(what_cannot_be_cut_is_named),
                                        TEST(survives_any_failed_allocation)};
