@@ -11,7 +11,7 @@
 #include <math.h>
 #include <string.h>
 
-enum { TILE = 128, QUERIES = 16, MAX_ROWS = 64 }; /* rows of a unit: query positions times heads that share */
+enum { TILE = 128, QUERIES = 32, MAX_ROWS = 64 }; /* rows of a unit: query positions times heads that share */
 
 ISA_DECLARE(struct attention_kernels, attention);
 
@@ -49,8 +49,7 @@ static void tile(const job *w, const struct attention_kernels *kernels, int64_t 
             memset(s, 0, (size_t)count * sizeof *s);
             continue;
         }
-        float m = high[r];
-        for (int64_t j = begin; j < end; j++) m = s[j] > m ? s[j] : m;
+        float m = kernels->largest(s + begin, end - begin, high[r]);
         if (m > high[r]) {
             float shrink = expf(high[r] - m);
             sum[r] *= shrink;

@@ -28,6 +28,7 @@ struct attention_kernels {
     /* out_r += sum_j p[r * stride + j] v_j */
     void (*mix)(uint16_t type, const float *p, int64_t stride, int64_t rows, const uint8_t *v, int64_t n, int64_t dim,
                 float *out, int64_t out_stride);
+    float (*largest)(const float *s, int64_t n, float m); /* of s[0..n) and m */
     /* s[0..n) becomes exp(s - m); returns the sum */
     float (*exponentials)(float *s, int64_t n, float m);
     void (*narrow)(const float *x, int64_t n, uint16_t *out); /* to half floats, nearest even */

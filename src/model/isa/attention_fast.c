@@ -53,16 +53,54 @@ static float dot(const float *a, const float *b, int64_t n) {
     return sum;
 }
 
-enum { SIDE = 16, CHUNK = 64 };
+enum { SIDE = 16, CHUNK = 64, EIGHT = 8 }; /* products under way hide how long one takes */
+
+#if PITH_ISA_LEVEL == 2
+/* Rows of sixteen numbers to columns, in four steps of exchanges between rows 1, 2, 4 and 8 apart. */
+static void turn(const float *in, int64_t stride, float *out) {
+    const __m512i halves[2] = {_mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0),
+                               _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2)};
+    const __m512i quarters[2] = {_mm512_set_epi64(11, 10, 9, 8, 3, 2, 1, 0),
+                                 _mm512_set_epi64(15, 14, 13, 12, 7, 6, 5, 4)};
+    __m512 a[SIDE], b[SIDE];
+    for (int i = 0; i < SIDE; i++) a[i] = _mm512_loadu_ps(in + i * stride);
+    for (int i = 0; i < SIDE; i += 2) {
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < SIDE; i += 4)
+        for (int k = 0; k < 2; k++) {
+            __m512d low = _mm512_castps_pd(b[i + k]), high = _mm512_castps_pd(b[i + 2 + k]);
+            a[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+            a[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+        }
+    for (int i = 0; i < SIDE; i += 8)
+        for (int k = 0; k < 4; k++)
+            for (int h = 0; h < 2; h++)
+                b[i + k + 4 * h] = _mm512_castpd_ps(
+                    _mm512_permutex2var_pd(_mm512_castps_pd(a[i + k]), halves[h], _mm512_castps_pd(a[i + 4 + k])));
+    for (int k = 0; k < 8; k++)
+        for (int h = 0; h < 2; h++)
+            a[k + 8 * h] = _mm512_castpd_ps(
+                _mm512_permutex2var_pd(_mm512_castps_pd(b[k]), quarters[h], _mm512_castps_pd(b[8 + k])));
+    for (int i = 0; i < SIDE; i++) _mm512_storeu_ps(out + i * SIDE, a[i]);
+}
+#else
+static void turn(const float *in, int64_t stride, float *out) {
+    for (int i = 0; i < SIDE; i++)
+        for (int k = 0; k < SIDE; k++) out[k * SIDE + i] = in[i * stride + k];
+}
+#endif
 
 /* Sixteen keys side by side: key j of `out` is column j. */
 static int64_t widen_across(uint16_t type, const uint8_t *k, int64_t n, int64_t dim, float *out) {
-    float wide[MAX_DIM];
-    int64_t bytes = 0;
-    for (int64_t j = 0; j < SIDE; j++) {
-        if (j < n) bytes += widen(type, k + bytes, dim, wide);
-        for (int64_t i = 0; i < dim; i++) out[i * SIDE + j] = j < n ? wide[i] : 0;
-    }
+    float wide[SIDE * MAX_DIM];
+    int64_t bytes = 0, i = 0;
+    for (int64_t j = 0; j < n; j++) bytes += widen(type, k + bytes, dim, wide + j * dim);
+    memset(wide + n * dim, 0, (size_t)((SIDE - n) * dim) * sizeof *wide);
+    for (; i + SIDE <= dim; i += SIDE) turn(wide + i, dim, out + i * SIDE);
+    for (; i < dim; i++)
+        for (int64_t j = 0; j < SIDE; j++) out[i * SIDE + j] = wide[j * dim + i];
     return bytes;
 }
 
@@ -73,22 +111,17 @@ static void put_scores(across sum, float scale, float *s, int64_t n) {
     memcpy(s, &scaled, (size_t)n * sizeof *s);
 }
 
-/* One query with sixteen keys, and four: sums stay in registers, none goes across lanes. */
-static void score_one(const float *q, const float *keys, int64_t dim, float scale, float *s, int64_t n) {
-    across sum = {0};
-    for (int64_t i = 0; i < dim; i++) sum += q[i] * *(const across *)(keys + i * SIDE);
-    put_scores(sum, scale, s, n);
-}
-
-static void score_four(const float *q, int64_t q_stride, const float *keys, int64_t dim, float scale, float *s,
-                       int64_t stride, int64_t n) {
-    across a = {0}, b = {0}, c = {0}, d = {0};
-    for (int64_t i = 0; i < dim; i++, q++) {
+/* Some queries with sixteen keys: sums stay in registers, none goes across lanes. */
+static inline __attribute__((always_inline)) void score_some(const int queries, const float *q, int64_t q_stride,
+                                                             const float *keys, int64_t dim, float scale, float *s,
+                                                             int64_t stride, int64_t n) {
+    across sum[EIGHT];
+    for (int r = 0; r < queries; r++) sum[r] = (across){0};
+    for (int64_t i = 0; i < dim; i++) {
         across key = *(const across *)(keys + i * SIDE);
-        a += q[0] * key, b += q[q_stride] * key, c += q[2 * q_stride] * key, d += q[3 * q_stride] * key;
+        for (int r = 0; r < queries; r++) sum[r] += q[r * q_stride + i] * key;
     }
-    put_scores(a, scale, s, n), put_scores(b, scale, s + stride, n);
-    put_scores(c, scale, s + 2 * stride, n), put_scores(d, scale, s + 3 * stride, n);
+    for (int r = 0; r < queries; r++) put_scores(sum[r], scale, s + r * stride, n);
 }
 
 static void scores_across(uint16_t type, const float *q, int64_t q_stride, int64_t rows, const uint8_t *k, int64_t n,
@@ -97,9 +130,10 @@ static void scores_across(uint16_t type, const float *q, int64_t q_stride, int64
     for (int64_t j = 0; j < n; j += SIDE) {
         int64_t count = n - j < SIDE ? n - j : SIDE, r = 0;
         k += widen_across(type, k, count, dim, keys);
-        for (; r + 4 <= rows; r += 4)
-            score_four(q + r * q_stride, q_stride, keys, dim, scale, s + r * stride + j, stride, count);
-        for (; r < rows; r++) score_one(q + r * q_stride, keys, dim, scale, s + r * stride + j, count);
+        for (; r + EIGHT <= rows; r += EIGHT)
+            score_some(EIGHT, q + r * q_stride, q_stride, keys, dim, scale, s + r * stride + j, stride, count);
+        for (; r < rows; r++)
+            score_some(1, q + r * q_stride, q_stride, keys, dim, scale, s + r * stride + j, stride, count);
     }
 }
 
@@ -162,6 +196,11 @@ static void narrow(const float *x, int64_t n, uint16_t *out) {
     for (; i < n; i++) out[i] = pith_f32_to_f16(x[i]);
 }
 
+static float largest(const float *s, int64_t n, float m) {
+    for (int64_t i = 0; i < n; i++) m = s[i] > m ? s[i] : m;
+    return m;
+}
+
 static float exponentials(float *s, int64_t n, float m) {
     float sum = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -172,4 +211,4 @@ static float exponentials(float *s, int64_t n, float m) {
 }
 
 extern const struct attention_kernels ISA_TABLE(attention);
-const struct attention_kernels ISA_TABLE(attention) = {scores, mix, exponentials, narrow};
+const struct attention_kernels ISA_TABLE(attention) = {scores, mix, largest, exponentials, narrow};
