@@ -4,7 +4,7 @@
 #include "base/memory.h"
 #include "file/json.h"
 #include "file/output.h"
-#include "judge/paper_run.h"
+#include "judge/paper_check.h"
 #include "judge/paper_table.h"
 #include "judge/verdict.h"
 
@@ -18,13 +18,25 @@ enum { PATH = 4096 };
 
 static const pith_option options[] = {
     {.name = "papers", .unit = "FOLDER", .type = PITH_TEXT, .help = "where the papers are; else papers/ here"},
-    {.name = "data", .unit = "FOLDER", .type = PITH_TEXT, .help = "run: data sets; else the environment's PITH_DATA"},
+    {.name = "data",
+     .unit = "FOLDER",
+     .type = PITH_TEXT,
+     .help = "run, check: data sets; else the environment's PITH_DATA"},
     {.name = "smoke", .type = PITH_FLAG, .help = "run: the same path in seconds, on drawn pictures, without data"},
     {.name = "work",
      .unit = "FOLDER",
      .type = PITH_TEXT,
-     .help = "run: where to work and keep what takes long; else build/papers/NN-name"},
-    {.name = "arm", .unit = "NAME", .type = PITH_LIST, .help = "run: this arm alone; may be given again"},
+     .help = "run, check: where to work and keep what takes long; else build/papers/NN-name"},
+    {.name = "arm",
+     .unit = "NAME",
+     .type = PITH_LIST,
+     .help = "run: this arm alone; check: measure it again; may be given again"},
+    {.name = "rows",
+     .unit = "N",
+     .type = PITH_INT,
+     .high = 1e6,
+     .help = "check: measure so many rows again, drawn among those that need no training"},
+    {.name = "seed", .unit = "N", .type = PITH_INT, .high = 1e9, .help = "check: another seed draws other rows"},
     {.name = "skip",
      .unit = "NAME",
      .type = PITH_LIST,
@@ -32,7 +44,7 @@ static const pith_option options[] = {
     {.name = "made",
      .unit = "NAME=FOLDER",
      .type = PITH_LIST,
-     .help = "run: take what NAME's command makes from FOLDER; may be given again"},
+     .help = "run, check: take what NAME's command makes from FOLDER; may be given again"},
     {.name = "seconds",
      .unit = "N",
      .type = PITH_REAL,
@@ -164,6 +176,44 @@ static pith_status run_paper(command *c, const paper *p, pith_error *err) {
     return s;
 }
 
+/* ---- check ---- */
+
+static void print_report(const json_t *report) {
+    const json_t *row;
+    size_t i;
+    json_array_foreach(report, i, row) command_print("%-12s %-16s %s\n", json_get_text(row, "verdict", ""),
+                                                     json_get_text(row, "check", ""), json_get_text(row, "text", ""));
+}
+
+static pith_status check_paper(command *c, const paper *p, pith_error *err) {
+    const pith_values *v = c->values;
+    const char *arms[NAMES], *made[NAMES], *given = pith_value_text(v, "work");
+    char self[PATH], work[PATH + 300];
+    snprintf(work, sizeof work, "%s%s%s", given ? given : "build/papers", given ? "" : strrchr(p->folder, '/'),
+             given ? "" : "-check");
+    paper_check_options o = {.run = {.command = self,
+                                     .work = work,
+                                     .data = pith_value_text(v, "data"),
+                                     .arms = arms,
+                                     .made = made,
+                                     .fresh = true},
+                             .seed = (uint64_t)pith_value_int(v, "seed"),
+                             .rows = (size_t)pith_value_int(v, "rows")};
+    if (!o.run.data) o.run.data = getenv("PITH_DATA");
+    json_t *report = NULL;
+    int differing;
+    pith_status s = find_self(self, sizeof self, err);
+    if (!s) s = take_names(v, "arm", arms, &o.run.arm_count, err);
+    if (!s) s = take_names(v, "made", made, &o.run.made_count, err);
+    if (!s) s = paper_check(&c->context, p, &o, &report, &differing, err);
+    if (s) return s;
+    if (!c->json && !c->quiet) print_report(report);
+    json_object_set_new(c->result, "checks", report);
+    if (!differing) return PITH_OK;
+    return pith_fail(err, PITH_MISMATCH, p->name, -1, "expected a result that stands, found %d checks that differ",
+                     differing);
+}
+
 /* ---- table ---- */
 
 static pith_status write_readme(const paper *p, const char *table, pith_error *err) {
@@ -194,7 +244,7 @@ static pith_status run(command *c, pith_error *err) {
     static const struct {
         const char *name;
         pith_status (*run)(command *c, const paper *p, pith_error *err);
-    } actions[] = {{"run", run_paper}, {"table", print_table}};
+    } actions[] = {{"run", run_paper}, {"table", print_table}, {"check", check_paper}};
     const char *what = pith_operand(c->values, 0), *which = pith_operand(c->values, 1);
     char papers[PATH], *end = NULL;
     pith_status s = paper_folder(pith_value_text(c->values, "papers"), papers, sizeof papers, err);
@@ -212,20 +262,21 @@ static pith_status run(command *c, pith_error *err) {
         paper_close(p);
         return s;
     }
-    return pith_fail(err, PITH_USAGE, NULL, -1, "expected list, run N or table N, found %s", what);
+    return pith_fail(err, PITH_USAGE, NULL, -1, "expected list, run N, table N or check N, found %s", what);
 }
 
 const verb verb_papers = {
     .name = "papers",
     .summary = "measure again what the papers behind pith claim",
-    .operands = "list | run N | table N",
+    .operands = "list | run N | table N | check N",
     .example = "PITH_DATA=~/pith-data pith papers run 3",
     .details =
         "run calls the commands in papers/NN-name/recipe.json, each in a process of its own, and writes result.json there when all are\n"
         "done: every number measured, with commit, machine, seeds and hashes. A run that was stopped goes on, and what nothing has changed\n"
         "for is not measured again; --force measures everything anew. --smoke takes seconds and leaves the paper's result alone. Programs\n"
         "that a comparison needs and that are not installed are passed over, and named.\n"
-        "table prints result.json as Markdown. docs/new-paper.md tells how to write a recipe.",
+        "table prints result.json as Markdown. check asks whether a result still stands: are recipe and inputs those it was measured with,\n"
+        "do its claims follow from its rows, does the README show it; with --rows N or --arm NAME it measures again and compares. docs/new-paper.md tells how to write a recipe.",
     .min_operands = 1,
     .max_operands = 2,
     .options = options,

@@ -289,3 +289,21 @@ pith_status paper_run(const pith_context *c, const paper *p, const paper_run_opt
     else *result = r.result;
     return s;
 }
+
+pith_status paper_run_row(const pith_context *c, const paper *p, const paper_run_options *o, const char *arm, int seed,
+                          json_t **row, pith_error *err) {
+    runner r = {.context = c, .paper = p, .options = o};
+    run_place place;
+    memory_adopt_jansson();
+    r.threads = parallel_threads();
+    pith_status s = start(&r, err);
+    if (!s) {
+        run_find_place(&r, paper_arm_by_name(p, arm), seed, &place);
+        s = run_arm_first(&r, &place, row, err);
+        pith_status removed = folder_remove(place.folder, s ? NULL : err);
+        if (!s && removed) json_decref(*row), s = removed;
+    }
+    environment_free(&r.variables);
+    json_decref(r.result);
+    return s;
+}

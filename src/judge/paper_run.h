@@ -32,4 +32,8 @@ typedef struct paper_run_options {
 pith_status paper_run(const pith_context *c, const paper *p, const paper_run_options *o, json_t **result,
                       bool *complete, pith_error *err);
 
+/* One row of a result alone, every step once; what it uses is made where it is not given. Nothing else is kept. */
+pith_status paper_run_row(const pith_context *c, const paper *p, const paper_run_options *o, const char *arm, int seed,
+                          json_t **row, pith_error *err);
+
 #endif

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { PATH = 4096 + 256 };
+enum { PATH = RUN_PATH };
 
 /* ---- inputs ---- */
 
@@ -29,13 +29,17 @@ static pith_status find_share(const char *name, char *path, pith_error *err) {
                      "expected a file that comes with pith (PITH_SHARE names the folder)");
 }
 
-static pith_status find_data(const runner *r, const paper_input *in, char *path, pith_error *err) {
-    if (!r->options->data)
+static pith_status find_data(const char *data, const paper_input *in, char *path, pith_error *err) {
+    if (!data)
         return pith_fail(err, PITH_NOT_FOUND, in->data, -1,
                          "expected a data set: PITH_DATA names the folder (pith data); --smoke needs none");
-    snprintf(path, PATH, "%s/%s", r->options->data, in->data);
+    snprintf(path, PATH, "%s/%s", data, in->data);
     if (access(path, R_OK) == 0) return PITH_OK;
     return pith_fail(err, PITH_NOT_FOUND, path, -1, "expected a data set: see pith data; --smoke needs none");
+}
+
+pith_status run_find_input(const paper_input *in, const char *data, char path[RUN_PATH], pith_error *err) {
+    return in->data ? find_data(data, in, path, err) : find_share(in->share, path, err);
 }
 
 /* Another seed for every input, so that what is trained on differs from what is tested on. */
@@ -53,9 +57,7 @@ static pith_status add_input(runner *r, const paper_input *in, json_t *inputs, p
     char path[PATH];
     json_t *stamp = NULL;
     bool drawn = in->data && r->options->smoke;
-    pith_status s = drawn      ? draw(r, in, path, err)
-                    : in->data ? find_data(r, in, path, err)
-                               : find_share(in->share, path, err);
+    pith_status s = drawn ? draw(r, in, path, err) : run_find_input(in, r->options->data, path, err);
     char *whole = s ? NULL : realpath(path, NULL);
     if (!s && !whole) s = pith_fail(err, PITH_NOT_FOUND, path, -1, "expected a file");
     if (!s) s = stamp_file(whole, &stamp, err);

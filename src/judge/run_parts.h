@@ -26,6 +26,9 @@ typedef struct run_place { /* of one arm and seed */
 
 /* ---- run_inputs.c ---- */
 
+enum { RUN_PATH = 4096 + 256 };
+/* Where an input lies; data: the folder of data sets, may be NULL. PITH_NOT_FOUND: not there. */
+pith_status run_find_input(const paper_input *in, const char *data, char path[RUN_PATH], pith_error *err);
 /* Finds every input, sets its variable, and returns {"name": {"path", "bytes", "hash"}}. */
 pith_status run_inputs(runner *r, json_t **out, pith_error *err);
 /* Sees that `name` is made for this seed, sets its variable, and enters it in the result's "made". */

@@ -7,7 +7,7 @@
 #include "file/json.h"
 #include "judge/expression.h"
 #include "judge/folders.h"
-#include "judge/paper_run.h"
+#include "judge/paper_check.h"
 #include "judge/paper_table.h"
 #include "judge/verdict.h"
 
@@ -235,6 +235,89 @@ static void a_table_belongs_to_its_result(void **state) {
     paper_close(p);
 }
 
+static int differing_of(const paper *p, const char *arm, size_t rows, json_t **report) {
+    char work[128];
+    int differing;
+    pith_error err = {0};
+    snprintf(work, sizeof work, "%s/work-check", folder);
+    paper_check_options o = {.run = {.command = PITH_COMMAND, .work = work, .arms = &arm, .arm_count = arm != NULL},
+                             .rows = rows};
+    if (paper_check(NULL, p, &o, report, &differing, &err) != PITH_OK) fail_msg("%s: %s", err.where, err.text);
+    return differing;
+}
+
+/* The text of the first finding of that name and verdict; "": none. */
+static const char *finding(const json_t *report, const char *check, const char *verdict) {
+    const json_t *row;
+    size_t i;
+    json_array_foreach(report, i, row) if (strcmp(json_get_text(row, "check", ""), check) == 0 &&
+                                           strcmp(json_get_text(row, "verdict", ""), verdict) ==
+                                               0) return json_get_text(row, "text", "");
+    return "";
+}
+
+static void assert_differs(const paper *p, const char *arm, const char *check, const char *text) {
+    json_t *report;
+    assert_int_not_equal(differing_of(p, arm, 0, &report), 0);
+    if (!strstr(finding(report, check, "differs"), text)) fail_msg("%s: %s", check, finding(report, check, "differs"));
+    json_decref(report);
+}
+
+static void replace_in(const char *name, const char *old, const char *new) {
+    char path[256], *text = NULL;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *f = fopen(path, "r");
+    size_t size = 0;
+    assert_non_null(f);
+    assert_true(getdelim(&text, &size, 0, f) > 0);
+    fclose(f);
+    char *at = strstr(text, old);
+    assert_true(at && strlen(old) == strlen(new));
+    memcpy(at, new, strlen(new));
+    write_file(name, text);
+    free(text);
+}
+
+static void a_check_finds_what_differs(void **state) {
+    (void)state;
+    paper *p = open_toy(recipe);
+    json_t *report;
+    assert_int_equal(differing_of(p, NULL, 0, &report), 0);
+    assert_string_not_equal(finding(report, "claims", "same"), "");
+    assert_string_not_equal(finding(report, "README.md", "same"), "");
+    assert_string_not_equal(finding(report, "row other 0", "not checked"), "");
+    json_decref(report);
+    assert_int_equal(differing_of(p, NULL, 10, &report), 0); /* "ours" uses what would have to be made */
+    assert_string_not_equal(finding(report, "again broken 0", "same"), "");
+    assert_string_equal(finding(report, "again ours 0", "same"), "");
+    json_decref(report);
+    assert_int_equal(differing_of(p, "ours", 0, &report), 0);
+    assert_string_not_equal(finding(report, "again ours 1", "same"), "");
+    json_decref(report);
+    char switch_file[128];
+    snprintf(switch_file, sizeof switch_file, "%s/switch", folder);
+    unlink(switch_file);
+    assert_differs(p, "broken", "again broken 0", "no switch");
+    write_file("switch", "");
+    replace_in("papers/07-toy/README.md", "500.5", "500.6");
+    assert_differs(p, NULL, "README.md", "--write");
+    replace_in("papers/07-toy/README.md", "500.6", "500.5");
+    replace_in("papers/07-toy/result.json", "\"bytes\": 500", "\"bytes\": 499");
+    assert_differs(p, NULL, "claim", "half");
+    assert_differs(p, "ours", "again ours 0", "expected 499, found 500");
+    replace_in("papers/07-toy/result.json", "\"bytes\": 499", "\"bytes\": 500");
+    replace_in("papers/07-toy/result.json", "echo pack", "echo Pack");
+    assert_differs(p, NULL, "row ours 0", "another command");
+    replace_in("papers/07-toy/result.json", "echo Pack", "echo pack");
+    paper_close(p);
+    replace_in("papers/07-toy/recipe.json", "\"half\"", "\"Half\"");
+    char path[128];
+    snprintf(path, sizeof path, "%s/papers/07-toy", folder);
+    assert_int_equal(paper_open(&p, path, NULL), PITH_OK);
+    assert_differs(p, NULL, "recipe", "expected hash");
+    paper_close(p);
+}
+
 static void a_smoke_run_publishes_nothing(void **state) {
     (void)state;
     paper *p = open_toy(recipe);
@@ -367,7 +450,7 @@ static void survives_any_failed_allocation(void **state) {
 
 /* ---- the papers of this tree ---- */
 
-/* Every name in a recipe's claims and tables is one it measures, and a README shows what its result.json holds. */
+/* Every name in a recipe's claims and tables is one it measures, and every result stands (pith papers check). */
 static void papers_of_this_tree_are_in_order(void **state) {
     (void)state;
     char **names;
@@ -375,10 +458,9 @@ static void papers_of_this_tree_are_in_order(void **state) {
     assert_int_equal(paper_list(PITH_SOURCE_DIR "/papers", &names, &count, NULL), PITH_OK);
     assert_true(count > 0);
     for (size_t i = 0; i < count; i++) {
-        char path[4096], *table, *readme;
+        char path[4096], *table;
         paper *p;
         json_t *result = json_object(), *claims;
-        bool same;
         pith_error err = {0};
         snprintf(path, sizeof path, "%s/%s", PITH_SOURCE_DIR "/papers", names[i]);
         if (paper_open(&p, path, &err) != PITH_OK || verdict_claims(p, result, &claims, &err) != PITH_OK ||
@@ -390,11 +472,8 @@ static void papers_of_this_tree_are_in_order(void **state) {
         json_decref(claims);
         free(table);
         if (paper_result(p, &result, NULL) == PITH_OK) {
-            assert_int_equal(paper_table(p, result, &table, NULL), PITH_OK);
-            assert_int_equal(paper_readme(p, table, &readme, &same, NULL), PITH_OK);
-            if (!same) fail_msg("%s: README.md is not what result.json says: pith papers table --write", names[i]);
-            free(table);
-            free(readme);
+            json_decref(result);
+            if (differing_of(p, NULL, 0, &result)) fail_msg("pith papers check %d --papers papers", p->number);
             json_decref(result);
         }
         paper_close(p);
@@ -407,18 +486,14 @@ int main(void) {
     snprintf(folder, sizeof folder, "/tmp/pith-judge-%d", (int)getpid());
     assert_int_equal(folder_make(folder, NULL), PITH_OK);
     memory_adopt_jansson();
-    const struct CMUnitTest tests[] = {cmocka_unit_test(expressions_come_to_numbers),
-                                       cmocka_unit_test(wrong_expressions_are_refused),
-                                       cmocka_unit_test(comparisons_hold_or_not),
-                                       cmocka_unit_test(wrong_recipes_are_told_where),
-                                       cmocka_unit_test(a_run_goes_on_after_a_failure),
-                                       cmocka_unit_test(a_table_belongs_to_its_result),
-                                       cmocka_unit_test(survives_any_failed_allocation),
-                                       cmocka_unit_test(a_smoke_run_publishes_nothing),
-                                       cmocka_unit_test(an_arm_left_out_is_added_later),
-                                       cmocka_unit_test(out_of_time_is_not_complete),
-                                       cmocka_unit_test(stops_when_asked),
-                                       cmocka_unit_test(papers_of_this_tree_are_in_order)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(expressions_come_to_numbers),     cmocka_unit_test(wrong_expressions_are_refused),
+        cmocka_unit_test(comparisons_hold_or_not),         cmocka_unit_test(wrong_recipes_are_told_where),
+        cmocka_unit_test(a_run_goes_on_after_a_failure),   cmocka_unit_test(a_table_belongs_to_its_result),
+        cmocka_unit_test(a_check_finds_what_differs),      cmocka_unit_test(survives_any_failed_allocation),
+        cmocka_unit_test(a_smoke_run_publishes_nothing),   cmocka_unit_test(an_arm_left_out_is_added_later),
+        cmocka_unit_test(out_of_time_is_not_complete),     cmocka_unit_test(stops_when_asked),
+        cmocka_unit_test(papers_of_this_tree_are_in_order)};
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     folder_remove(folder, NULL);
     return failed;
