@@ -97,11 +97,54 @@ INLINE void q6_scales(const uint8_t *head, int lane, int group, vecf scale[2], v
     }
 }
 
-STRIP_MUL(q2_k, .groups = 8, .head = 20, .code = 64, .by_half = true, .codes = q2_codes, .scales = q2_scales)
-STRIP_MUL(q3_k, .groups = 8, .head = 14, .code = 96, .by_half = true, .codes = q3_codes, .scales = q3_scales)
-STRIP_MUL(q4_k, .groups = 8, .head = 16, .code = 128, .codes = q4_codes, .scales = q4_scales)
-STRIP_MUL(q5_k, .groups = 8, .head = 16, .code = 160, .codes = q5_codes, .scales = q5_scales)
-STRIP_MUL(q6_k, .groups = 8, .head = 18, .code = 192, .by_half = true, .codes = q6_codes, .scales = q6_scales)
+#if PITH_ISA_LEVEL == 2
+/* All scales of a block: four times sixteen bytes a vector. */
+INLINE vec head_at(const uint8_t *head, int at) { return _mm512_loadu_si512(head + at * STRIP_ROWS); }
+INLINE void keep(uint8_t *to, int at, vec v) { _mm512_store_si512(to + at * STRIP_ROWS, v); }
+INLINE vec bits(vec v, int shift, int mask) { return right(v, shift) & all8(mask); }
+INLINE vec six_bits(vec low, vec high, int from) { return low | left(bits(high, from, 3), 4); }
+
+INLINE void q2_numbers(const uint8_t *head, block_numbers *out) {
+    for (int k = 0; k < 16; k += 4) {
+        vec both = head_at(head, 4 + k);
+        keep(out->scale, k, both & all8(15));
+        keep(out->minimum, k, bits(both, 4, 15));
+    }
+}
+
+INLINE void q3_numbers(const uint8_t *head, block_numbers *out) {
+    vec high = head_at(head, 10);
+    for (int k = 0; k < 16; k += 4) {
+        vec six = six_bits(bits(head_at(head, 2 + k % 8), k / 8 * 4, 15), high, k / 2);
+        keep(out->scale, k, _mm512_sub_epi8(six, all8(32)));
+    }
+}
+
+INLINE void q4_numbers(const uint8_t *head, block_numbers *out) {
+    vec scale = head_at(head, 4), minimum = head_at(head, 8), both = head_at(head, 12);
+    keep(out->scale, 0, scale & all8(63));
+    keep(out->minimum, 0, minimum & all8(63));
+    keep(out->scale, 4, six_bits(both & all8(15), scale, 6));
+    keep(out->minimum, 4, six_bits(bits(both, 4, 15), minimum, 6));
+}
+
+INLINE void q6_numbers(const uint8_t *head, block_numbers *out) {
+    for (int k = 0; k < 16; k += 4) keep(out->scale, k, head_at(head, 2 + k));
+}
+#define NUMBERS(name, ...) .numbers = name, .place = {__VA_ARGS__}
+#else
+#define NUMBERS(...) .numbers = NULL
+#endif
+
+STRIP_MUL(q2_k, .groups = 8, .head = 20, .code = 64, .by_half = true, .codes = q2_codes, .scales = q2_scales,
+          NUMBERS(q2_numbers, 0, 1, 2, 3, 0, 1, 2, 3))
+STRIP_MUL(q3_k, .groups = 8, .head = 14, .code = 96, .by_half = true, .codes = q3_codes, .scales = q3_scales, .bias = 4,
+          NUMBERS(q3_numbers, 0, 1, 2, 2, 0, 1, 2, 2))
+STRIP_MUL(q4_k, .groups = 8, .head = 16, .code = 128, .codes = q4_codes, .scales = q4_scales,
+          NUMBERS(q4_numbers, 0, 2, 0, 2, 0, 2, 0, 2))
+STRIP_MUL(q5_k, .groups = 8, .head = 16, .code = 160, .codes = q5_codes, .scales = q5_scales, NUMBERS(q4_numbers, 0))
+STRIP_MUL(q6_k, .groups = 8, .head = 18, .code = 192, .by_half = true, .codes = q6_codes, .scales = q6_scales,
+          .bias = 32, NUMBERS(q6_numbers, 0))
 
 const struct strip_kernels ISA_TABLE(strip_k) = {{{PITH_Q2_K, q2_k_mul},
                                                   {PITH_Q3_K, q3_k_mul},

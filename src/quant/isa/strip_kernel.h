@@ -110,6 +110,14 @@ INLINE void store_rows(float *y, vecf v, int64_t rows) {
 typedef void (*codes_fn)(const uint8_t *code, int group, vec out[WORDS]);
 typedef void (*scales_fn)(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]);
 
+/* Scales and minima of a block as bytes: [half or group][row]. */
+typedef struct block_numbers {
+    _Alignas(64) uint8_t scale[16 * STRIP_ROWS], minimum[16 * STRIP_ROWS];
+} block_numbers;
+typedef void (*numbers_fn)(const uint8_t *head, block_numbers *out);
+/* Contribution of a whole block, whose inputs share a scale. */
+typedef vecf (*block_fn)(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number);
+
 typedef struct strip_traits { /* constants of a type */
     int groups;               /* of 32 in a block */
     int head, code;           /* bytes of a row */
@@ -118,6 +126,12 @@ typedef struct strip_traits { /* constants of a type */
     bool lifted;              /* codes of the second half are 2^LIFTED times too large */
     codes_fn codes;
     scales_fn scales;
+    /* Shorter ways for one row of inputs, at level 2. `numbers`: unpacks all scales of a block at once; weight = d *
+     * scale
+     * * (code / 4^place - bias), or, where bias is 0, d * scale * code / 4^place - dmin * minimum. */
+    numbers_fn numbers;
+    uint8_t place[8], bias;
+    block_fn block;
 } strip_traits;
 
 enum { AHEAD = 16384 }; /* bytes that strips are fetched ahead, into the second cache: it has more requests under way */
@@ -126,16 +140,45 @@ INLINE void fetch(const uint8_t *p, int size) {
     for (int i = 0; i < size; i += 64) _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T1);
 }
 
+INLINE vec half_dot(const vec c[WORDS / 2], const int8_t *x, bool wide) {
+    vec sum = VS(setzero)();
+    for (int w = 0; w < WORDS / 2; w++) sum = dot4(sum, c[w], x + 4 * w, wide);
+    return sum;
+}
+
 /* The products of one group of codes with the inputs of one token. */
 INLINE vecf group_sum(const strip_traits *t, const vec c[WORDS], const vecf scale[2], const int8_t *x) {
-    vec low = VS(setzero)(), high = VS(setzero)();
-    for (int w = 0; w < WORDS / 2; w++) {
-        low = dot4(low, c[w], x + 4 * w, t->wide);
-        high = dot4(high, c[w + 4], x + 16 + 4 * w, t->wide);
-    }
+    vec low = half_dot(c, x, t->wide), high = half_dot(c + WORDS / 2, x + 16, t->wide);
     if (t->lifted) high = V(srai_epi32)(high, LIFTED);
     if (!t->by_half) return V(mul_ps)(V(cvtepi32_ps)(V(add_epi32)(low, high)), scale[0]);
     return V(fmadd_ps)(V(cvtepi32_ps)(high), scale[1], V(mul_ps)(V(cvtepi32_ps)(low), scale[0]));
+}
+
+INLINE vecf dot_block(const strip_traits *t, const uint8_t *head, const uint8_t *code, const int8_t *x,
+                      const float *number) {
+    const int parts = t->by_half ? 2 : 1;
+    const float *in = number + (t->by_half ? ACTIVATION_LOW : ACTIVATION_SUM);
+    vecf sum[4], offset = V(setzero_ps)(), d = halves_at(head, 0, 0);
+    for (int p = 0; p < 4; p++) sum[p] = V(setzero_ps)();
+    block_numbers k;
+    t->numbers(head, &k);
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++, x += 32, in += ACTIVATION_NUMBERS) {
+        vec c[WORDS];
+        t->codes(code, g, c);
+        vec dot[2] = {half_dot(c, x, false), half_dot(c + WORDS / 2, x + 16, false)};
+        if (!t->by_half) dot[0] = V(add_epi32)(dot[0], dot[1]);
+        for (int h = 0; h < parts; h++) {
+            int at = (parts * g + h) * STRIP_ROWS;
+            vecf scale = from_signed(_mm_load_si128((const __m128i *)(k.scale + at)));
+            sum[t->place[g]] = V(fmadd_ps)(V(cvtepi32_ps)(dot[h]), scale, sum[t->place[g]]);
+            vecf m = t->bias ? scale : from_unsigned(_mm_load_si128((const __m128i *)(k.minimum + at)));
+            offset = V(fmadd_ps)(m, spread(in + h), offset);
+        }
+    }
+    for (int p = 1; p < 4; p++) sum[0] = V(add_ps)(sum[0], make_up(sum[p], p));
+    vecf dmin = t->bias ? V(mul_ps)(d, V(set1_ps)(t->bias)) : halves_at(head, 0, 2);
+    return V(fnmadd_ps)(dmin, offset, V(mul_ps)(V(mul_ps)(d, spread(number + ACTIVATION_SCALE)), sum[0]));
 }
 
 INLINE vecf dot_part(const strip_traits *t, const uint8_t *head, const uint8_t *code, int lane, int64_t blocks,
@@ -146,6 +189,12 @@ INLINE vecf dot_part(const strip_traits *t, const uint8_t *head, const uint8_t *
     for (int64_t b = 0; b < blocks; b++, head += t->head * STRIP_ROWS, code += t->code * STRIP_ROWS) {
         if (lane == 0) fetch(ahead, (t->head + t->code) * STRIP_ROWS);
         ahead += (t->head + t->code) * STRIP_ROWS;
+        if (t->block || t->numbers) {
+            vecf part = t->block ? t->block(head, code, x, number) : dot_block(t, head, code, x, number);
+            sum = V(add_ps)(sum, part);
+            x += 256, number += 8 * ACTIVATION_NUMBERS;
+            continue;
+        }
 #pragma GCC unroll 8
         for (int g = 0; g < t->groups; g++, x += 32, number += ACTIVATION_NUMBERS) {
             vec c[WORDS];

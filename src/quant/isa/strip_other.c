@@ -94,6 +94,27 @@ INLINE void tq2_scales(const uint8_t *head, int lane, int group, vecf scale[2], 
 }
 
 #if PITH_ISA_LEVEL == 2
+/* No scale within a block: products stay whole numbers, by the place their codes have. */
+INLINE vecf tq2_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number) {
+    vec sum[4][2], total = VS(setzero)();
+    vecf offset = V(setzero_ps)(), scale = spread(number + ACTIVATION_SCALE);
+    for (int k = 0; k < 4; k++) sum[k][0] = sum[k][1] = VS(setzero)();
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++, x += 32, number += ACTIVATION_NUMBERS) {
+        vec c[WORDS];
+        tq2_codes(code, g, c);
+        for (int w = 0; w < WORDS; w++) sum[g % 4][w % 2] = dot4(sum[g % 4][w % 2], c[w], x + 4 * w, false);
+        offset = V(add_ps)(offset, spread(number + ACTIVATION_SUM));
+    }
+    for (int k = 0; k < 4; k++) total = V(add_epi32)(total, V(srai_epi32)(V(add_epi32)(sum[k][0], sum[k][1]), 2 * k));
+    return V(mul_ps)(halves_at(head, 0, 0), V(fmsub_ps)(V(cvtepi32_ps)(total), scale, offset));
+}
+#define TQ2_BLOCK .block = tq2_block
+#else
+#define TQ2_BLOCK .block = NULL
+#endif
+
+#if PITH_ISA_LEVEL == 2
 /* Digit k of a byte in base 3 is the whole part of 3 * fraction(3^k byte / 256). Two tables know them for every byte:
  * digits 0 to 3, two bits each, and digit 4. */
 #define DIGIT(b, power) (((b) * (power)&255) * 3 >> 8)
@@ -153,7 +174,7 @@ STRIP_MUL(iq4_nl, .groups = 1, .head = 2, .code = 16, .wide = true, .codes = iq4
 STRIP_MUL(iq4_xs, .groups = 8, .head = 8, .code = 128, .wide = true, .codes = iq4_codes, .scales = iq4_xs_scales)
 STRIP_MUL(mxfp4, .groups = 1, .head = 1, .code = 16, .codes = mxfp4_codes, .scales = mxfp4_scales)
 STRIP_MUL(tq1_0, .groups = 8, .head = 2, .code = 52, .codes = tq1_codes, .scales = tq1_scales)
-STRIP_MUL(tq2_0, .groups = 8, .head = 2, .code = 64, .codes = tq2_codes, .scales = tq2_scales)
+STRIP_MUL(tq2_0, .groups = 8, .head = 2, .code = 64, .codes = tq2_codes, .scales = tq2_scales, TQ2_BLOCK)
 
 const struct strip_kernels ISA_TABLE(strip_other) = {{{PITH_IQ4_NL, iq4_nl_mul},
                                                       {PITH_IQ4_XS, iq4_xs_mul},
