@@ -94,7 +94,9 @@ static void sift_down(candidate *heap, int64_t n, int64_t i) { /* smallest at th
 /* The k best candidates, best first; returns how many. NaN logits never enter. */
 static int64_t best_candidates(sampler *s, const float *logits, int64_t k) {
     int64_t n = 0;
+    bool plain = s->set.repeat_penalty == 1.0f;
     for (int64_t t = 0; t < s->vocab; t++) {
+        if (plain && n == k && !(logits[t] > s->list[0].logit)) continue; /* nearly all; of equals the first stays */
         candidate c = {.logit = penalized(s, logits[t], (int32_t)t), .token = (int32_t)t};
         if (isnan(c.logit)) continue;
         if (n < k) {

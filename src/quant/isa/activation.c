@@ -46,9 +46,11 @@ static sums quantize(const float *x, float inverse, int8_t *code) {
     __m512i p = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x), by)),
             q = _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 16), by));
     if (inverse == 0) p = q = _mm512_setzero_si512();
-    _mm_storeu_si128((__m128i *)code, _mm512_cvtepi32_epi8(p));
-    _mm_storeu_si128((__m128i *)(code + 16), _mm512_cvtepi32_epi8(q));
-    return (sums){_mm512_reduce_add_epi32(p), _mm512_reduce_add_epi32(q)};
+    __m256i codes = _mm256_set_m128i(_mm512_cvtepi32_epi8(q), _mm512_cvtepi32_epi8(p));
+    _mm256_storeu_si256((__m256i *)code, codes);
+    __m256i fours = _mm256_dpbusd_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), codes);
+    __m256i pairs = _mm256_hadd_epi32(fours, fours), each = _mm256_hadd_epi32(pairs, pairs);
+    return (sums){_mm256_cvtsi256_si32(each), _mm256_extract_epi32(each, 4)};
 }
 #else
 static uint32_t magnitude(const float *x, int64_t n) {
