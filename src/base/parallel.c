@@ -62,11 +62,17 @@ static void wake_all(void) {
 /* --- one loop for a team
  * ---------------------------------------------------------------------------------------------- */
 
+typedef struct expectation {
+    parallel_range range[PARALLEL_RANGES];
+    int count;
+} expectation;
+
 static struct {
     int64_t n, grain;
     parallel_fn fn;
     void *user;
     int threads;
+    expectation expected;
     struct {
         _Alignas(64) atomic_llong next;
         int64_t end;
@@ -113,18 +119,39 @@ static void lead(int64_t n, int64_t grain, parallel_fn fn, void *user) {
     take_chunks(0);
     atomic_store(&team.open, false);
     for (unsigned m; (m = atomic_load(&team.members)) > 0;) wait_while(&team.members, m);
+    team.expected.count = 0;
+}
+
+/* Until the next loop begins: what a thread reads while the leader works alone it need not wait for afterwards. */
+static void fetch_stretch(const expectation *e, int worker, int threads, unsigned loop) {
+    enum { MOST = 48 << 10, LINE = 64, STEP = 2048 };
+    int64_t total = 0, from, left = MOST;
+    for (int k = 0; k < e->count; k++) total += e->range[k].size;
+    from = total / threads * worker;
+    for (int k = 0; k < e->count; from -= e->range[k].size, k++)
+        for (int64_t at = from > 0 ? from : 0; at < e->range[k].size && left > 0; at += STEP, left -= STEP) {
+            if (atomic_load_explicit(&team.loops, memory_order_relaxed) != loop) return;
+            for (int i = 0; i < STEP; i += LINE) __builtin_prefetch((const char *)e->range[k].begin + at + i, 0, 2);
+        }
 }
 
 static void stand_by(int worker) {
     for (unsigned seen = 0;;) {
         wait_while(&team.loops, seen);
         seen = atomic_load(&team.loops);
+        expectation next = {.count = 0};
+        int threads = 1;
         atomic_fetch_add(&team.members, 1);
         bool over = atomic_load(&team.over);
-        if (atomic_load(&team.open)) take_chunks(worker);
+        if (atomic_load(&team.open)) {
+            take_chunks(worker);
+            next = team.expected;
+            threads = team.threads;
+        }
         atomic_fetch_sub(&team.members, 1);
         wake_all();
         if (over) return;
+        fetch_stretch(&next, worker, threads, seen);
     }
 }
 
@@ -222,6 +249,12 @@ typedef struct single {
 static void lead_single(void *user) {
     const single *s = user;
     lead(s->n, s->grain, s->fn, s->user);
+}
+
+void parallel_expect(const parallel_range *ranges, int count) {
+    if (!standing || inside) return;
+    for (int k = 0; k < count; k++) team.expected.range[k] = ranges[k];
+    team.expected.count = count;
 }
 
 void parallel_for(int64_t n, int64_t grain, parallel_fn fn, void *user) {

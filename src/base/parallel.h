@@ -19,6 +19,15 @@ void parallel_for(int64_t n, int64_t grain, parallel_fn fn, void *user);
  * sleep. */
 void parallel_team(void (*fn)(void *user), void *user);
 
+/* What the loop after the next one will read, in the order of its items: threads that are done with the next loop fetch
+ * the beginning of their stretch into their caches while the caller works alone. Forgotten with that loop's end. */
+typedef struct parallel_range {
+    const void *begin;
+    int64_t size;
+} parallel_range;
+enum { PARALLEL_RANGES = 4 };
+void parallel_expect(const parallel_range *ranges, int count); /* at most PARALLEL_RANGES */
+
 void parallel_set_threads(int threads); /* 0: all cores this process may use; at most 64 */
 int parallel_threads(void);
 

@@ -105,3 +105,12 @@ void linear_apply(const linear *const *w, int count, const float *x, int64_t n, 
     for (int k = 0; k < count; k++) j.first[k + 1] = j.first[k] + (w[k]->w.rows + j.step - 1) / j.step;
     parallel_for(j.first[count], 1, slices, &j);
 }
+
+void linear_expect(const linear *const *w, int count) {
+    parallel_range range[LINEAR_TOGETHER];
+    for (int k = 0; k < count; k++) {
+        range[k].begin = w[k]->fast ? pith_buffer_data(w[k]->fast) : w[k]->w.part[0].data;
+        range[k].size = (int64_t)pith_packed_bytes(&w[k]->w);
+    }
+    parallel_expect(range, count);
+}

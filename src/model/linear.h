@@ -22,6 +22,8 @@ void linear_free(linear *l); /* safe on zeroed; zeroes */
 /* y[k] [n][rows of w[k]] = x [n][cols] * w[k]^T + bias, for `count` matrices that share x, in one parallel region.
  * scratch: linear_scratch bytes for the largest n and cols. */
 void linear_apply(const linear *const *w, int count, const float *x, int64_t n, float *const *y, void *scratch);
+/* Those applied after the next linear_apply: waiting threads may fetch their beginnings. At most LINEAR_TOGETHER. */
+void linear_expect(const linear *const *w, int count);
 uint64_t linear_scratch(int64_t n, int64_t cols);
 
 #endif

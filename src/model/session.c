@@ -210,11 +210,23 @@ static void split_fused(llama_session *s, int64_t n) {
     }
 }
 
+/* Decoding: what comes after the next products. */
+static void expect(const llama_session *s, int64_t n, const linear *const *w, int count) {
+    if (n == 1 && !s->observe) linear_expect(w, count);
+}
+
+static void expect_attention(const llama_session *s, int64_t n, int64_t index) {
+    const llama_block *b = &s->m->blocks[index];
+    if (index == s->m->config.blocks) expect(s, n, (const linear *const[]){&s->m->head}, 1);
+    else expect(s, n, (const linear *const[]){&b->query, &b->key, &b->value}, s->m->config.qkv_fused ? 1 : 3);
+}
+
 static void attention_half(llama_session *s, int64_t index, int64_t n) {
     const decoder_config *c = &s->m->config;
     const llama_block *b = &s->m->blocks[index];
     row_job j = {.s = s, .b = b, .norm = &b->attention_norm, .in = s->x, .out = s->h};
     parallel_for(n, ROWS_A_TASK, norm_rows, &j);
+    expect(s, n, (const linear *const[]){&b->output}, 1);
     if (c->qkv_fused) {
         one_linear(s, &b->query, s->h, n, s->q);
         split_fused(s, n);
@@ -225,6 +237,8 @@ static void attention_half(llama_session *s, int64_t index, int64_t n) {
     if (c->qk_norm || j.rotate) parallel_for(n, ROWS_A_TASK, place_rows, &j);
     cache_store(&s->cache[index], s->length, n, s->k, s->v);
     attention_run(&s->cache[index], c->heads, s->length, n, c->window, s->q, s->mixed, s->attention);
+    if (c->gated) expect(s, n, (const linear *const[]){&b->gate, &b->up}, 2);
+    else expect(s, n, (const linear *const[]){&b->up}, 1);
     one_linear(s, &b->output, s->mixed, n, s->h);
     add_back(s, n);
 }
@@ -234,9 +248,11 @@ static void ffn_half(llama_session *s, int64_t index, int64_t n) {
     const llama_block *b = &s->m->blocks[index];
     row_job j = {.s = s, .b = b, .norm = &b->ffn_norm, .in = s->x, .out = s->h};
     parallel_for(n, ROWS_A_TASK, norm_rows, &j);
+    expect(s, n, (const linear *const[]){&b->down}, 1);
     if (c->gated) apply(s, (const linear *const[]){&b->gate, &b->up}, 2, s->h, n, (float *const[]){s->gate, s->up});
     else one_linear(s, &b->up, s->h, n, s->up);
     parallel_for(n, ROWS_A_TASK, activate_rows, &j);
+    expect_attention(s, n, index + 1);
     one_linear(s, &b->down, c->gated ? s->gate : s->up, n, s->h);
     add_back(s, n);
 }

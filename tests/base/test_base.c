@@ -97,7 +97,10 @@ static void every_item_is_done_once(void **state) {
 
 /* Each loop needs what the one before it left. */
 static void many_loops(void *user) {
-    for (int k = 0; k < 2000; k++) parallel_for(50 + k % 3, 1 + k % 7, add_range, user);
+    for (int k = 0; k < 2000; k++) {
+        if (k % 2) parallel_expect((parallel_range[]){{user, 52 * sizeof(int)}, {user, 8}}, 2);
+        parallel_for(50 + k % 3, 1 + k % 7, add_range, user);
+    }
 }
 
 static void a_team_does_loop_after_loop(void **state) {
