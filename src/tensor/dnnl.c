@@ -296,22 +296,15 @@ typedef struct conv_descs {
     dnnl_dims_t strides, before, after;
 } conv_descs;
 
-/* Winograd pays from 16 channels on, and only stride 1 exists. */
-static bool winograd_fits(const conv *v) {
-    return v->kh == 3 && v->kw == 3 && v->stride == 1 && v->pad <= 1 && v->groups == 1 && v->c >= 16 && v->o >= 16 &&
-           !v->bf16;
-}
-
-static conv_descs describe(const conv *v, bool winograd) {
+static conv_descs describe(const conv *v) {
     conv_descs d;
     dnnl_dims_t x = {v->n, v->c, v->h, v->w}, y = {v->n, v->o, v->oh, v->ow}, bias = {v->o};
     dnnl_data_type_t type = v->bf16 ? dnnl_bf16 : dnnl_f32;
-    dnnl_format_tag_t tag = winograd ? dnnl_format_tag_any : dnnl_nhwc;
     dnnl_memory_desc_init_by_tag(&d.x, 4, x, dnnl_f32, dnnl_nhwc);
     dnnl_memory_desc_init_by_tag(&d.y, 4, y, dnnl_f32, dnnl_nhwc);
     dnnl_memory_desc_init_by_tag(&d.bias, 1, bias, dnnl_f32, dnnl_a);
-    dnnl_memory_desc_init_by_tag(&d.x_in, 4, x, type, tag);
-    dnnl_memory_desc_init_by_tag(&d.y_in, 4, y, type, tag);
+    dnnl_memory_desc_init_by_tag(&d.x_in, 4, x, type, dnnl_nhwc);
+    dnnl_memory_desc_init_by_tag(&d.y_in, 4, y, type, dnnl_nhwc);
     int64_t in = v->c / v->groups, out = v->o / v->groups;
     if (v->groups == 1) {
         dnnl_dims_t w = {out, in, v->kh, v->kw};
@@ -331,34 +324,32 @@ static conv_descs describe(const conv *v, bool winograd) {
 }
 
 /* The primitive descriptor of a pass, NULL if there is none. Backward needs the forward one as a hint. */
-static dnnl_primitive_desc_t conv_desc(const conv_descs *d, pass p, bool bias, bool winograd,
-                                       dnnl_primitive_desc_t hint) {
+static dnnl_primitive_desc_t conv_desc(const conv_descs *d, pass p, bool bias, dnnl_primitive_desc_t hint) {
     dnnl_convolution_desc_t c;
     dnnl_primitive_desc_t pd = NULL;
-    dnnl_alg_kind_t alg = winograd ? dnnl_convolution_winograd : dnnl_convolution_direct;
     dnnl_status_t s;
     if (p == FORWARD)
-        s = dnnl_convolution_forward_desc_init(&c, dnnl_forward_training, alg, &d->x_in, &d->w_in,
+        s = dnnl_convolution_forward_desc_init(&c, dnnl_forward_training, dnnl_convolution_direct, &d->x_in, &d->w_in,
                                                bias ? &d->bias : NULL, &d->y_in, d->strides, d->before, d->after);
     else if (p == BACKWARD_DATA)
-        s = dnnl_convolution_backward_data_desc_init(&c, alg, &d->x_in, &d->w_in, &d->y_in, d->strides, d->before,
-                                                     d->after);
+        s = dnnl_convolution_backward_data_desc_init(&c, dnnl_convolution_direct, &d->x_in, &d->w_in, &d->y_in,
+                                                     d->strides, d->before, d->after);
     else
-        s = dnnl_convolution_backward_weights_desc_init(&c, alg, &d->x_in, &d->w_in, NULL, &d->y_in, d->strides,
-                                                        d->before, d->after);
+        s = dnnl_convolution_backward_weights_desc_init(&c, dnnl_convolution_direct, &d->x_in, &d->w_in, NULL, &d->y_in,
+                                                        d->strides, d->before, d->after);
     if (s != dnnl_success || dnnl_primitive_desc_create(&pd, &c, lib.plain, lib.engine, hint) != dnnl_success)
         return NULL;
     return pd;
 }
 
-static bool make_conv(entry *e, const conv *v, pass p, bool bias, bool winograd) {
-    conv_descs d = describe(v, winograd);
-    dnnl_primitive_desc_t forward = conv_desc(&d, FORWARD, bias && p == FORWARD, winograd, NULL), pd = forward;
-    if (!forward) return false;
+static void make_conv(entry *e, const conv *v, pass p, bool bias) {
+    conv_descs d = describe(v);
+    dnnl_primitive_desc_t forward = conv_desc(&d, FORWARD, bias && p == FORWARD, NULL), pd = forward;
+    if (!forward) return;
     if (p != FORWARD) {
-        pd = conv_desc(&d, p, false, winograd, forward);
+        pd = conv_desc(&d, p, false, forward);
         dnnl_primitive_desc_destroy(forward);
-        if (!pd) return false;
+        if (!pd) return;
     }
     static const dnnl_query_t queries[3][3] = {{dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md},
                                                {dnnl_query_diff_src_md, dnnl_query_weights_md, dnnl_query_diff_dst_md},
@@ -370,10 +361,10 @@ static bool make_conv(entry *e, const conv *v, pass p, bool bias, bool winograd)
     const dnnl_memory_desc_t *outside[3] = {&d.x, &d.w, &d.y};
     dnnl_memory_desc_t inside[3];
     for (int i = 0; i < 3; i++) inside[i] = *dnnl_primitive_desc_query_md(pd, queries[p][i], 0);
-    if (!adopt(e, pd)) return false;
+    if (!adopt(e, pd)) return;
     for (int i = 0; i < 3; i++)
-        if (!add_operand(e, arguments[p][i], i == output[p], outside[i], &inside[i])) return false;
-    return !bias || p != FORWARD || add_operand(e, DNNL_ARG_BIAS, false, &d.bias, &d.bias);
+        if (!add_operand(e, arguments[p][i], i == output[p], outside[i], &inside[i])) return;
+    if (bias && p == FORWARD) add_operand(e, DNNL_ARG_BIAS, false, &d.bias, &d.bias);
 }
 
 static bool run_conv(const conv *v, pass p, const float *x, const float *w, const float *y, const float *bias,
@@ -385,11 +376,7 @@ static bool run_conv(const conv *v, pass p, const float *x, const float *w, cons
                         c.kh,  c.kw, c.stride, c.pad, c.groups, c.bf16, bias != NULL, parallel_threads()};
     bool found;
     entry *e = find_entry(key, &found);
-    if (!found && !(winograd_fits(&c) && make_conv(e, &c, p, bias != NULL, true))) {
-        for (int i = 0; i < e->args; i++) drop_operand(&e->operand[i]);
-        e->args = 0;
-        make_conv(e, &c, p, bias != NULL, false);
-    }
+    if (!found) make_conv(e, &c, p, bias != NULL);
     if (!e->primitive) return false;
     return execute(e, (void *[]){(void *)x, (void *)w, (void *)y, (void *)bias}, scratch);
 }
