@@ -52,6 +52,8 @@ typedef struct binary_kernels {
     /* y (+)= x with its first `pairs` pairs turned: halves: (p, pairs + p), else (2 p, 2 p + 1) */
     void (*turn)(int64_t pairs, int64_t n, bool halves, const float *cosine, const float *sine, float sign,
                  const float *x, float *y, bool add);
+    /* y = x and which = place where x is higher */
+    void (*higher)(int64_t n, const float *x, int32_t place, float *y, int32_t *which);
     /* sum[j] = sum over rows of x[row][j], n columns, in order of the rows unless n is 1 */
     void (*sum_rows)(int64_t rows, int64_t n, const float *x, float *sum);
 } binary_kernels;

@@ -1,5 +1,6 @@
 /* grad/pool.c - average and maximum over windows of a picture (N, H, W, C); padding counts for neither. */
 #include "grad/each.h"
+#include "grad/kernels.h"
 #include "grad/ops.h"
 
 typedef struct pool_attr {
@@ -40,15 +41,8 @@ static void max_pixel(const grad_call *c, window w, const float *restrict x, flo
     for (int64_t k = 0; k < channels; k++) y[k] = x[(w.y0 * width + w.x0) * channels + k];
     for (int64_t k = 0; k < channels; k++) which[k] = (int32_t)(w.y0 * width + w.x0);
     for (int64_t i = w.y0; i < w.y1; i++)
-        for (int64_t j = w.x0; j < w.x1; j++) {
-            const float *p = x + (i * width + j) * channels;
-            for (int64_t k = 0; k < channels; k++) {
-                float value = p[k], most = y[k]; /* read and written whatever is higher, so that it becomes vectors */
-                int32_t before = which[k];
-                y[k] = value > most ? value : most;
-                which[k] = value > most ? (int32_t)(i * width + j) : before;
-            }
-        }
+        for (int64_t j = w.x0; j < w.x1; j++)
+            binary_kernel()->higher(channels, x + (i * width + j) * channels, (int32_t)(i * width + j), y, which);
 }
 
 static void average_pixel(const grad_call *c, window w, const float *x, float *y) {

@@ -100,6 +100,15 @@ static void turn(int64_t pairs, int64_t n, bool halves, const float *restrict co
     for (int64_t i = 2 * pairs; i < n; i++) y[i] = add ? y[i] + x[i] : x[i];
 }
 
+static void higher(int64_t n, const float *restrict x, int32_t place, float *restrict y, int32_t *restrict which) {
+    for (int64_t i = 0; i < n; i++) {
+        float most = y[i]; /* read and written whatever is higher, so that it becomes vectors */
+        int32_t before = which[i];
+        y[i] = x[i] > most ? x[i] : most;
+        which[i] = x[i] > most ? place : before;
+    }
+}
+
 enum { WIDTH = 64 }; /* columns whose sums stay in registers */
 
 static void sum_rows(int64_t rows, int64_t n, const float *restrict x, float *restrict sum) {
@@ -121,4 +130,4 @@ static void sum_rows(int64_t rows, int64_t n, const float *restrict x, float *re
         for (int64_t k = j; k < n; k++) sum[k] += x[i * n + k];
 }
 
-const binary_kernels ISA_TABLE(binary_table) = {forward, backward, swiglu, swiglu_backward, turn, sum_rows};
+const binary_kernels ISA_TABLE(binary_table) = {forward, backward, swiglu, swiglu_backward, turn, higher, sum_rows};
