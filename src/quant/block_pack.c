@@ -17,6 +17,7 @@ typedef struct job {
     const pith_pack_input *in;
     const struct search_kernels *search;
     float *importance; /* cols, none zero; NULL: all 1 */
+    float *square;     /* mean of each row's squares; NULL: importance is all that counts */
     uint8_t *out;
     int64_t blocks, first; /* of the matrix; first batch of the slab */
     _Atomic int64_t bad;   /* lowest index of a weight that is not finite */
@@ -38,6 +39,9 @@ static void load_lane(job *j, int64_t index, int lane, search_batch *batch) {
         }
     const float *importance = j->importance ? j->importance + index % j->in->cols : NULL;
     for (int e = 0; e < n; e++) batch->w[e][lane] = importance ? importance[e] : 1.0f;
+    float square = j->square ? j->square[index / j->in->cols] : 0;
+    if (!(square > 0) || !isfinite(square)) return;
+    for (int e = 0; e < n; e++) batch->w[e][lane] *= sqrtf(1 + batch->x[e][lane] * batch->x[e][lane] / square);
 }
 
 static void blank_lane(const job *j, int lane, search_batch *batch) {
@@ -103,6 +107,28 @@ static pith_status prepare_importance(job *j, pith_error *err) {
     return PITH_OK;
 }
 
+static void square_rows(void *user, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    job *j = user;
+    int64_t cols = j->in->cols;
+    for (int64_t r = begin; r < end; r++) {
+        float sum = 0;
+        for (int64_t c = 0; c < cols; c++) sum += j->in->w[r * cols + c] * j->in->w[r * cols + c];
+        j->square[r] = sum / (float)cols;
+    }
+}
+
+/* Beside importance, types without minima count large weights more, by sqrt(1 + square / mean square), as in llama.cpp:
+ * errors are not as independent as importance takes them to be. On lm-s that lowers the KL of Q4_0 by 4 %, of Q6_K by
+ * 7 %; with minima (Q4_K) it raises it by 4 %. */
+static pith_status prepare_squares(job *j, pith_error *err) {
+    if (!j->importance || j->codec->plan.kind == SEARCH_AFFINE) return PITH_OK;
+    j->square = memory_alloc((size_t)j->in->rows * sizeof(float));
+    if (!j->square) return pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory");
+    parallel_for(j->in->rows, 64, square_rows, j);
+    return PITH_OK;
+}
+
 static pith_status pack_slabs(job *j, const pith_context *c, pith_error *err) {
     int64_t together = SEARCH_LANES / j->codec->plan.groups, batches = (j->blocks + together - 1) / together;
     int64_t slab = WEIGHTS_A_SLAB / (together * j->codec->format.block);
@@ -126,8 +152,10 @@ pith_status block_pack(const block_codec *codec, const pith_context *c, const pi
              .blocks = in->rows * (in->cols / codec->format.block),
              .bad = INT64_MAX};
     s = prepare_importance(&j, err);
+    if (s == PITH_OK) s = prepare_squares(&j, err);
     if (s == PITH_OK) s = pack_slabs(&j, c, err);
     memory_free(j.importance);
+    memory_free(j.square);
     if (s != PITH_OK) pith_packed_release(out);
     return s;
 }

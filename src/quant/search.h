@@ -4,7 +4,8 @@
  * their order: the result does not depend on how wide the machine's vectors are, and no sum is across lanes. What is
  * minimized is the sum of w (x' - x)^2, with x' what a reader will compute from the stored fields.
  *
- * Weights are the importances of the columns where there are any, else 1. */
+ * Weights are the importances of the columns where there are any (of types without minima times more for large x; see
+ * block_pack.c), else 1. */
 #ifndef QUANT_SEARCH_H
 #define QUANT_SEARCH_H
 
