@@ -15,7 +15,13 @@
 
 enum kind { HEAP, PAGES, MAP, FOREIGN };
 
-enum { PAGED = 256 << 10 }; /* from here on pages of its own: the heap keeps what was freed for a long time */
+/* From here on pages of its own: the heap keeps what was freed for a long time. Under a sanitizer all is heap, where it
+ * sees what is read beyond an end. */
+#ifdef PITH_SANITIZED
+#define PAGED UINT64_MAX
+#else
+enum { PAGED = 256 << 10 };
+#endif
 
 struct pith_buffer {
     atomic_int references;
