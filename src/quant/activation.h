@@ -3,10 +3,13 @@
  * Beside the plain types there are ACTIVATION_Q8 and ACTIVATION_Q8_BLOCK: 8-bit codes with one scale for 32 inputs, of
  * eleven bits, and for 256 inputs, laid out for the kernels. Which of them a weight format takes, and how they round,
  * is what GGUF's other runners do, so that logits agree. Rows go in tiles of 8, the rest in tiles of 4, 2 and 1, one
- * after the other, T * cols * 3 / 2 bytes each: int8_t code[cols / 32][T][32];    x = scale * code, |code| <= 127 float
- * number[cols / 32][4][T];   scale, scale * sum of codes 0-15, of codes 16-31, of all The sums carry the offsets of
- * weights that are scale * code + minimum. A group that holds infinity or NaN has NaN for a scale, so that the fault is
- * seen in what comes out. */
+ * after the other, T * cols * 3 / 2 bytes each:
+ *
+ *   int8_t code[cols / 32][T][32];    x = scale * code, |code| <= 127
+ *   float  number[cols / 32][4][T];   scale, scale * sum of codes 0-15, of codes 16-31, of all
+ *
+ * The sums carry the offsets of weights that are scale * code + minimum. A group that holds infinity or NaN has NaN for
+ * a scale, so that the fault is seen in what comes out. */
 #ifndef QUANT_ACTIVATION_H
 #define QUANT_ACTIVATION_H
 

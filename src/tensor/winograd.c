@@ -76,8 +76,7 @@ static void transform_inputs(const job *j, int64_t first, int64_t count, float *
     }
 }
 
-/* --- forward, and backward to the input ----------------------------------------------------------------------------
- */
+/* ---- forward, and backward to the input ---- */
 
 static void transform_weights(void *user, int64_t begin, int64_t end, int worker) {
     (void)worker;
@@ -150,8 +149,7 @@ void winograd_backward_data(const conv *v, const float *dy, const float *w, floa
     arena_release(scratch, mark);
 }
 
-/* --- backward to the weights ---------------------------------------------------------------------------------------
- */
+/* ---- backward to the weights ---- */
 
 static void sum_shares(void *user, int64_t begin, int64_t end, int worker) {
     const job *j = user;

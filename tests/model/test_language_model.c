@@ -1,15 +1,11 @@
 /* What travels beside a model's weights: a chat template in a file of its own, through every format. */
-#include "harness.h"
+#include "model/workplace.h"
 
 #include "cli/command.h"
 #include "model/language_model.h"
 #include "token/chat.h"
 
-#include <unistd.h>
-
 static const char jinja[] = "{% for m in messages %}{{ '<|im_start|>' + m['role'] }}{% endfor %}";
-static char folder[] = "/tmp/pith-language-XXXXXX";
-
 static int convert(const char *what, const char *in, const char *out) {
     char *argv[] = {"pith", (char *)what, (char *)in, "-o", (char *)out, "-q", NULL};
     return command_main(6, argv);
@@ -41,19 +37,7 @@ static void a_template_in_its_own_file_counts(void **state) {
     }
 }
 
-static int set_up(void **state) {
-    (void)state;
-    return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    char line[128];
-    snprintf(line, sizeof line, "rm -r %s", folder);
-    return chdir("/") == 0 ? system(line) : -1;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_template_in_its_own_file_counts)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, workplace_open, workplace_close);
 }

@@ -1,5 +1,5 @@
 /* What loading a .pith holds at its height: the weights once, and a group or two of tensors beside them. */
-#include "harness.h"
+#include "model/workplace.h"
 
 #include "cli/command.h"
 #include "file/gguf.h"
@@ -7,11 +7,7 @@
 #include "model/pack_payload.h"
 #include "quant/random.h"
 
-#include <unistd.h>
-
 enum { WIDTH = 512, FFN = 1536, BLOCKS = 20, VOCAB = 64, LINEARS = 7 };
-
-static char folder[] = "/tmp/pith-memory-XXXXXX";
 
 static const struct {
     const char *name;
@@ -128,19 +124,7 @@ static void a_packed_model_is_held_once_while_it_loads(void **state) {
     model_source_close(s);
 }
 
-static int set_up(void **state) {
-    (void)state;
-    return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    char line[128];
-    snprintf(line, sizeof line, "rm -r %s", folder);
-    return chdir("/") == 0 ? system(line) : -1;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_packed_model_is_held_once_while_it_loads)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, workplace_open, workplace_close);
 }

@@ -17,11 +17,6 @@ static void text_recipe(workshop *w) {
     workshop_write(w, "recipe.json", keys, (size_t)m);
 }
 
-static bool stop_at(void *user, double done, double total, const char *unit) {
-    (void)total, (void)unit;
-    return done < *(double *)user;
-}
-
 static void a_text_run_resumes_and_opens(void **state) {
     workshop *w = *state;
     const train_options afresh = {0}, resuming = {.resume = true};
@@ -32,7 +27,7 @@ static void a_text_run_resumes_and_opens(void **state) {
     double when = 5;
     pith_context c;
     pith_context_default(&c);
-    c.progress = stop_at, c.user = &when;
+    c.progress = workshop_stop_at, c.user = &when;
     assert_int_equal(workshop_train(w, &c, NULL, &afresh, "cut", &out, NULL), PITH_INTERRUPTED);
     assert_int_equal(workshop_train(w, NULL, NULL, &resuming, "cut", &out, NULL), PITH_OK);
     assert_int_equal(out.resumed_step, 5);

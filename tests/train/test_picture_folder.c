@@ -199,11 +199,6 @@ static void folder_recipe(workshop *w, const char *data) {
     workshop_write(w, "recipe.json", text, (size_t)n);
 }
 
-static bool stop_at(void *user, double done, double total, const char *unit) {
-    (void)total, (void)unit;
-    return done < *(double *)user;
-}
-
 static void a_run_on_a_folder_resumes_with_the_same_bits(void **state) {
     workshop *w = *state;
     const train_options afresh = {0}, resuming = {.resume = true};
@@ -213,7 +208,7 @@ static void a_run_on_a_folder_resumes_with_the_same_bits(void **state) {
     double when = 4;
     pith_context c;
     pith_context_default(&c);
-    c.progress = stop_at, c.user = &when;
+    c.progress = workshop_stop_at, c.user = &when;
     assert_int_equal(workshop_train(w, &c, NULL, &afresh, "cut", &out, NULL), PITH_INTERRUPTED);
     assert_int_equal(workshop_train(w, NULL, NULL, &resuming, "cut", &out, NULL), PITH_OK);
     assert_int_equal(out.resumed_step, 4);

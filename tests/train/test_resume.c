@@ -25,11 +25,6 @@ static void expect_same_model(workshop *w, const char *a, const char *b) {
     free(second);
 }
 
-static bool stop_at(void *user, double done, double total, const char *unit) {
-    (void)total, (void)unit;
-    return done < *(double *)user;
-}
-
 static void an_interrupted_run_ends_with_the_same_bits(void **state) {
     workshop *w = *state;
     train_outcome out;
@@ -38,7 +33,7 @@ static void an_interrupted_run_ends_with_the_same_bits(void **state) {
     double when = 3;
     pith_context c;
     pith_context_default(&c);
-    c.progress = stop_at, c.user = &when;
+    c.progress = workshop_stop_at, c.user = &when;
     assert_int_equal(workshop_train(w, &c, NULL, &afresh, "cut", &out, NULL), PITH_INTERRUPTED);
     when = 8;
     assert_int_equal(workshop_train(w, &c, NULL, &resuming, "cut", &out, NULL), PITH_INTERRUPTED);

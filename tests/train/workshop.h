@@ -78,6 +78,12 @@ static inline void workshop_recipe(workshop *w, const char *keys) {
     workshop_write(w, "recipe.json", text, (size_t)n);
 }
 
+/* A progress function: Ctrl-C at the step that `user`, a double, says. */
+static inline bool workshop_stop_at(void *user, double done, double total, const char *unit) {
+    (void)total, (void)unit;
+    return done < *(double *)user;
+}
+
 static inline int workshop_open(void **state) {
     workshop *w = calloc(1, sizeof *w);
     log_set_level(LOG_QUIET);
