@@ -96,7 +96,7 @@ static inline __attribute__((always_inline)) vec encode_step(const bulk_bank *b,
  * end. */
 static uint8_t forward[256][8], backward[256][8];
 
-static __attribute__((constructor)) void fill_turns(void) {
+static void fill_turns(void) {
     for (int used = 0; used < 256; used++) {
         uint8_t from = 0, to = (uint8_t)(8 - __builtin_popcount((unsigned)used));
         for (uint8_t i = 0; i < 8; i++) {
@@ -106,6 +106,9 @@ static __attribute__((constructor)) void fill_turns(void) {
         }
     }
 }
+
+/* Before the first use, not at the start of the program: that may run on a processor without AVX2. */
+static pthread_once_t turns_filled = PTHREAD_ONCE_INIT;
 
 static inline __m128i read_half(uint32_t used, const uint8_t **p) {
     __m128i bytes = _mm_loadl_epi64((const __m128i *)*p), turn = _mm_loadl_epi64((const __m128i *)forward[used]);
@@ -202,6 +205,9 @@ static const uint8_t *decode(const bulk_bank *b, uint32_t *state, int lanes, con
                              uint8_t *out, size_t n) {
     cursor c = {p, end};
     size_t i = 0;
+#if PITH_ISA_LEVEL == 1
+    pthread_once(&turns_filled, fill_turns);
+#endif
 #if PITH_ISA_LEVEL >= 1
     if (lanes == 64) i = decode_lanes(b, 64, state, &c, out, n);
     if (lanes == 32) i = decode_lanes(b, 32, state, &c, out, n);
@@ -212,6 +218,9 @@ static const uint8_t *decode(const bulk_bank *b, uint32_t *state, int lanes, con
 static uint8_t *encode(const bulk_bank *b, uint32_t *state, int lanes, uint8_t *p, const uint8_t *in, size_t n) {
     size_t i = n - n % (size_t)lanes; /* the ragged end comes first */
     p = encode_plain(b, state, lanes, p, in + i, n - i);
+#if PITH_ISA_LEVEL == 1
+    pthread_once(&turns_filled, fill_turns);
+#endif
 #if PITH_ISA_LEVEL >= 1
     if (lanes == 64) return encode_lanes(b, 64, state, p, in, i);
     if (lanes == 32) return encode_lanes(b, 32, state, p, in, i);

@@ -219,12 +219,15 @@ static uint64_t backward_turn(int mask) {
 
 static uint64_t turns[2][256];
 
-static __attribute__((constructor)) void fill_turns(void) {
+static void fill_turns(void) {
     for (int i = 0; i < 256; i++) {
         turns[0][i] = forward_turn(i);
         turns[1][i] = backward_turn(i);
     }
 }
+
+/* Before the first use, not at the start of the program: that may run on a processor without AVX2. */
+static pthread_once_t turns_filled = PTHREAD_ONCE_INIT;
 
 static inline vec turn(int way, int mask) {
     return _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)&turns[way][mask]));
@@ -306,6 +309,9 @@ static const uint8_t *decode(const bulk_bank *b, const uint8_t *index, uint32_t 
                              const uint8_t *end, uint8_t *out, size_t n) {
     cursor c = {p, end};
     size_t i = 0;
+#if PITH_ISA_LEVEL == 1
+    pthread_once(&turns_filled, fill_turns);
+#endif
 #if PITH_ISA_LEVEL >= 1
     const bulk_bank bank = *b;
     bool slots = bank.bits <= BULK_SLOT_BITS;
@@ -330,6 +336,9 @@ static uint8_t *encode(const bulk_bank *b, const uint8_t *index, uint32_t *state
                        const uint8_t *in, size_t n) {
     size_t i = n - n % (size_t)lanes; /* the ragged end comes first */
     p = encode_plain(b, index ? index + i : NULL, state, lanes, p, in + i, n - i);
+#if PITH_ISA_LEVEL == 1
+    pthread_once(&turns_filled, fill_turns);
+#endif
 #if PITH_ISA_LEVEL >= 1
     const bulk_bank bank = *b;
 #if PITH_ISA_LEVEL == 2

@@ -9,6 +9,7 @@
 #include "code/bulk_kernels.h"
 #include "code/rans.h"
 
+#include <pthread.h>
 #include <string.h>
 #if PITH_ISA_LEVEL >= 1
 #include <immintrin.h>
