@@ -1,8 +1,8 @@
 /* fuzz_streams.c - every decoder of entropy-coded streams; the first byte of the input says which.
  *
  * Aims at: src/code/bulk.c src/code/bulk_chunk.c src/code/coder.c src/code/table.c src/code/planes.c
- * src/code/tensor_ways.c src/code/float_decode.c src/code/float_group.c src/code/delta_way.c src/code/copy_way.c
- * src/code/items.c src/code/factorized.c src/code/distribution.c */
+ * src/code/tensor_ways.c src/code/float_decode.c src/code/delta_way.c src/code/copy_way.c src/code/items.c
+ * src/code/factorized.c src/code/distribution.c */
 #include "seed.h"
 
 #include "base/memory.h"
