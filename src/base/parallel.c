@@ -21,9 +21,15 @@ enum { MAX_THREADS = 64, SPINS = 1000 }; /* a spin is some 20 to 40 ns: longer w
 
 static int wanted; /* 0: all cores */
 
+/* Asked of the system once: it opens a file each time, and a decoded token is two hundred loops. */
 static int cores(void) {
+    static atomic_int known;
+    int count = atomic_load_explicit(&known, memory_order_relaxed);
+    if (count) return count;
     long n = sysconf(_SC_NPROCESSORS_ONLN);
-    return n < 1 ? 1 : n < MAX_THREADS ? (int)n : MAX_THREADS;
+    count = n < 1 ? 1 : n < MAX_THREADS ? (int)n : MAX_THREADS;
+    atomic_store_explicit(&known, count, memory_order_relaxed);
+    return count;
 }
 
 int parallel_threads(void) { return wanted > 0 ? wanted : cores(); }
