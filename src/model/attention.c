@@ -51,7 +51,7 @@ static void tile(const job *w, const struct attention_kernels *kernels, int64_t 
         }
         float m = kernels->largest(s + begin, end - begin, high[r]);
         if (m > high[r]) {
-            float shrink = expf(high[r] - m);
+            float shrink = sum[r] == 0 ? 0 : expf(high[r] - m);
             sum[r] *= shrink;
             for (int64_t i = 0; i < dim; i++) acc[r * dim + i] *= shrink;
             high[r] = m;
@@ -137,6 +137,15 @@ static void store_positions(void *user, int64_t begin, int64_t end, int worker) 
             int64_t at = (h * c->capacity + w->position + i) * c->row_bytes, from = (i * c->kv_heads + h) * dim;
             store_row(c->type, w->k + from, dim, c->keys + at);
             store_row(c->type, w->v + from, dim, c->values + at);
+        }
+}
+
+void cache_expect(const cache_block *c, int64_t position) {
+    enum { LINE = 64 };
+    for (int64_t h = 0; h < c->kv_heads; h++)
+        for (int64_t i = 0, at = (h * c->capacity + position) * c->row_bytes; i < c->row_bytes; i += LINE) {
+            __builtin_prefetch(c->keys + at + i, 1);
+            __builtin_prefetch(c->values + at + i, 1);
         }
 }
 

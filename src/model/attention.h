@@ -13,6 +13,8 @@ typedef struct cache_block {
 
 /* Stores n positions from `position` on: k and v are [n][kv_heads * head_dim]. */
 void cache_store(const cache_block *c, int64_t position, int64_t n, const float *k, const float *v);
+/* Fetches what cache_store will write at a position: its rows lie far apart, each a wait of its own. */
+void cache_expect(const cache_block *c, int64_t position);
 
 /* out[n][heads * head_dim] = attention of q (same shape) at positions position .. position + n - 1 over everything
  * stored up to each query's own position; window 0: all, else that many latest. scratch: attention_scratch floats per

@@ -68,14 +68,17 @@ void rope_angles(const rope *r, int64_t position, float *cosine, float *sine) {
     }
 }
 
-void rope_apply(const rope *r, const float *cosine, const float *sine, float *x, int64_t heads, int64_t head_dim) {
-    int64_t second = r->halves ? r->pairs : 1, step = r->halves ? 1 : 2;
-    for (int64_t h = 0; h < heads; h++) {
-        float *v = x + h * head_dim;
-        for (int64_t i = 0; i < r->pairs; i++) {
-            float a = v[i * step], b = v[i * step + second];
-            v[i * step] = a * cosine[i] - b * sine[i];
-            v[i * step + second] = a * sine[i] + b * cosine[i];
-        }
+/* One head: pair i is v[i * step] and v[i * step + second], both constants where it is called. */
+static inline void turn(const float *cosine, const float *sine, float *v, int64_t pairs, int64_t second, int64_t step) {
+    for (int64_t i = 0; i < pairs; i++) {
+        float a = v[i * step], b = v[i * step + second];
+        v[i * step] = a * cosine[i] - b * sine[i];
+        v[i * step + second] = a * sine[i] + b * cosine[i];
     }
+}
+
+void rope_apply(const rope *r, const float *cosine, const float *sine, float *x, int64_t heads, int64_t head_dim) {
+    for (int64_t h = 0; h < heads; h++, x += head_dim)
+        if (r->halves) turn(cosine, sine, x, r->pairs, r->pairs, 1);
+        else turn(cosine, sine, x, r->pairs, 1, 2);
 }

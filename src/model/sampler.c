@@ -91,11 +91,28 @@ static void sift_down(candidate *heap, int64_t n, int64_t i) { /* smallest at th
     }
 }
 
+enum { STRETCH = 64 };
+
+/* The first logit from t on whose stretch holds one above `low`; NaN is not. */
+static int64_t next_above(const float *logits, int64_t t, int64_t vocab, float low) {
+    for (; t + STRETCH <= vocab; t += STRETCH) {
+        int any = 0;
+        for (int i = 0; i < STRETCH; i++) any |= logits[t + i] > low;
+        if (any) break;
+    }
+    return t;
+}
+
 /* The k best candidates, best first; returns how many. NaN logits never enter. */
 static int64_t best_candidates(sampler *s, const float *logits, int64_t k) {
-    int64_t n = 0;
+    int64_t n = 0, looked = 0;
     bool plain = s->set.repeat_penalty == 1.0f;
     for (int64_t t = 0; t < s->vocab; t++) {
+        if (plain && n == k && t >= looked) {
+            t = next_above(logits, t, s->vocab, s->list[0].logit);
+            looked = t + STRETCH;
+            if (t >= s->vocab) break;
+        }
         if (plain && n == k && !(logits[t] > s->list[0].logit)) continue; /* nearly all; of equals the first stays */
         candidate c = {.logit = penalized(s, logits[t], (int32_t)t), .token = (int32_t)t};
         if (isnan(c.logit)) continue;

@@ -227,6 +227,7 @@ static void attention_half(llama_session *s, int64_t index, int64_t n) {
     row_job j = {.s = s, .b = b, .norm = &b->attention_norm, .in = s->x, .out = s->h};
     parallel_for(n, ROWS_A_TASK, norm_rows, &j);
     expect(s, n, (const linear *const[]){&b->output}, 1);
+    if (n == 1) cache_expect(&s->cache[index], s->length);
     if (c->qkv_fused) {
         one_linear(s, &b->query, s->h, n, s->q);
         split_fused(s, n);

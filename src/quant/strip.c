@@ -9,29 +9,27 @@
 #include <assert.h>
 #include <string.h>
 
-static const strip_layout layouts[] = {
-    {PITH_Q4_0, {{0, 2, 2}, {2, 16, 4}}, 2, 16},
-    {PITH_Q4_1, {{0, 4, 2}, {4, 16, 4}}, 4, 16},
-    {PITH_Q5_0, {{0, 2, 2}, {2, 20, 4}}, 2, 20},
-    {PITH_Q5_1, {{0, 4, 2}, {4, 20, 4}}, 4, 20},
-    {PITH_Q8_0, {{0, 2, 2}, {2, 32, 4}}, 2, 32},
-    {PITH_Q2_K, {{80, 4, 2}, {0, 16, 1}, {16, 64, 4}}, 20, 64},
-    {PITH_Q3_K, {{108, 2, 2}, {96, 12, 1}, {0, 96, 4}}, 14, 96},
-    {PITH_Q4_K, {{0, 4, 2}, {4, 12, 1}, {16, 128, 4}}, 16, 128},
-    {PITH_Q5_K, {{0, 4, 2}, {4, 12, 1}, {16, 160, 4}}, 16, 160},
-    {PITH_Q6_K, {{208, 2, 2}, {192, 16, 1}, {0, 192, 4}}, 18, 192},
-    {PITH_IQ4_NL, {{0, 2, 2}, {2, 16, 4}}, 2, 16},
-    {PITH_IQ4_XS, {{0, 4, 2}, {4, 4, 1}, {8, 128, 4}}, 8, 128},
-    {PITH_TQ1_0, {{52, 2, 2}, {0, 52, 4}}, 2, 52},
-    {PITH_TQ2_0, {{64, 2, 2}, {0, 64, 4}}, 2, 64},
-    {PITH_MXFP4, {{0, 1, 1}, {1, 16, 4}}, 1, 16},
+static const strip_layout layouts[PITH_TYPES] = {
+    [PITH_Q4_0] = {{{0, 2, 2}, {2, 16, 4}}, 2, 16},
+    [PITH_Q4_1] = {{{0, 4, 2}, {4, 16, 4}}, 4, 16},
+    [PITH_Q5_0] = {{{0, 2, 2}, {2, 20, 4}}, 2, 20},
+    [PITH_Q5_1] = {{{0, 4, 2}, {4, 20, 4}}, 4, 20},
+    [PITH_Q8_0] = {{{0, 2, 2}, {2, 32, 4}}, 2, 32},
+    [PITH_Q2_K] = {{{80, 4, 2}, {0, 16, 1}, {16, 64, 4}}, 20, 64},
+    [PITH_Q3_K] = {{{108, 2, 2}, {96, 12, 1}, {0, 96, 4}}, 14, 96},
+    [PITH_Q4_K] = {{{0, 4, 2}, {4, 12, 1}, {16, 128, 4}}, 16, 128},
+    [PITH_Q5_K] = {{{0, 4, 2}, {4, 12, 1}, {16, 160, 4}}, 16, 160},
+    [PITH_Q6_K] = {{{208, 2, 2}, {192, 16, 1}, {0, 192, 4}}, 18, 192},
+    [PITH_IQ4_NL] = {{{0, 2, 2}, {2, 16, 4}}, 2, 16},
+    [PITH_IQ4_XS] = {{{0, 4, 2}, {4, 4, 1}, {8, 128, 4}}, 8, 128},
+    [PITH_TQ1_0] = {{{52, 2, 2}, {0, 52, 4}}, 2, 52},
+    [PITH_TQ2_0] = {{{64, 2, 2}, {0, 64, 4}}, 2, 64},
+    [PITH_MXFP4] = {{{0, 1, 1}, {1, 16, 4}}, 1, 16},
 };
 
 const strip_layout *strip_layout_of(uint16_t type) {
-    for (size_t i = 0; i < sizeof layouts / sizeof *layouts; i++)
-        if (layouts[i].type == type) return &layouts[i];
-    assert(!"a block type without a strip layout");
-    return NULL;
+    assert(type < PITH_TYPES && layouts[type].code);
+    return &layouts[type];
 }
 
 int64_t strip_heads(const strip_layout *l, int64_t blocks) { return (blocks * l->head * STRIP_ROWS + 63) / 64 * 64; }
@@ -161,8 +159,7 @@ ISA_DECLARE(struct strip_kernels, strip_other);
 static void (*kernel_of(uint16_t type))(const strip_call *) {
     const struct strip_kernels *files[] = {ISA_SELECT(strip_legacy), ISA_SELECT(strip_k), ISA_SELECT(strip_other)};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        for (const strip_kernel *k = files[i]->list; k->mul; k++)
-            if (k->type == type) return k->mul;
+        if (files[i]->mul[type]) return files[i]->mul[type];
     return NULL;
 }
 

@@ -12,7 +12,6 @@
 enum { STRIP_ROWS = 16, STRIP_FIELDS = 4 };
 
 typedef struct strip_layout {
-    uint16_t type;
     struct strip_field {
         uint8_t at, bytes, unit; /* in the block; unit 4: codes, else heads; heads stand first */
     } field[STRIP_FIELDS];       /* ends at bytes 0 */
@@ -42,13 +41,9 @@ typedef struct strip_call {
     int64_t ldy;
 } strip_call;
 
-typedef struct strip_kernel {
-    uint16_t type;
-    void (*mul)(const strip_call *c);
-} strip_kernel;
-/* Kernels of one file under isa/, ending in a NULL mul. */
+/* Kernels of one file under isa/ by type; NULL: another file's. */
 struct strip_kernels {
-    strip_kernel list[8];
+    void (*mul[PITH_TYPES])(const strip_call *c);
 };
 
 #endif

@@ -55,6 +55,26 @@ static void filters_cut_where_they_say(void **state) {
     assert_true(counts[3] > 19900);
 }
 
+static void finds_the_best_of_many(void **state) {
+    (void)state;
+    enum { MANY = 1000, BEST = 5 }; /* long enough for stretches to be passed over, and no multiple of one */
+    float many[MANY];
+    int counts[MANY] = {0}, found = 0;
+    for (int i = 0; i < MANY; i++) many[i] = (float)(i * 7919 % MANY) / MANY;
+    many[100] = NAN;
+    sampler_settings set = {.temperature = 1, .top_k = BEST, .top_p = 1, .repeat_penalty = 1, .seed = 3};
+    sampler *s = NULL;
+    assert_int_equal(sampler_new(&s, &set, MANY, NULL), PITH_OK);
+    for (int i = 0; i < 1000; i++) counts[sampler_draw(s, many)]++;
+    sampler_free(s);
+    for (int i = 0; i < MANY; i++)
+        if (counts[i]) {
+            assert_true(i * 7919 % MANY >= MANY - BEST);
+            found++;
+        }
+    assert_int_equal(found, BEST);
+}
+
 static void penalty_discourages_repeats(void **state) {
     (void)state;
     sampler *s = make((sampler_settings){.repeat_penalty = 2, .repeat_last = 2});
@@ -87,6 +107,7 @@ static void same_seed_same_tokens(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(greedy_takes_the_likeliest), cmocka_unit_test(filters_cut_where_they_say),
-        cmocka_unit_test(penalty_discourages_repeats), cmocka_unit_test(same_seed_same_tokens)};
+        cmocka_unit_test(penalty_discourages_repeats), cmocka_unit_test(finds_the_best_of_many),
+        cmocka_unit_test(same_seed_same_tokens)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,9 +137,92 @@ static void scores_across(uint16_t type, const float *q, int64_t q_stride, int64
     }
 }
 
+/* A query or a few, as in decoding, go straight from half floats to sums: nothing is widened into memory, sixteen keys
+ * or values are under way at a time. False: not for these shapes. */
+enum { FEW = 4 };
+
+#if PITH_ISA_LEVEL == 2
+static inline __m512 widened(const uint8_t *row, int64_t i) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)(row + 2 * i)));
+}
+
+/* The sum across each of sixteen vectors: lanes 8, 4, 2 and 1 apart. */
+static inline __m512 sums_across(const __m512 v[SIDE]) {
+    __m512 half[8], quarter[4], two[2];
+    for (int i = 0; i < 8; i++) {
+        __m512 a = v[i % 4 + i / 4 * 8], b = v[i % 4 + i / 4 * 8 + 4];
+        half[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+    }
+    for (int i = 0; i < 4; i++)
+        quarter[i] = _mm512_add_ps(_mm512_shuffle_f32x4(half[i], half[i + 4], 0x88),
+                                   _mm512_shuffle_f32x4(half[i], half[i + 4], 0xdd));
+    for (int i = 0; i < 2; i++)
+        two[i] = _mm512_add_ps(_mm512_shuffle_ps(quarter[2 * i], quarter[2 * i + 1], 0x44),
+                               _mm512_shuffle_ps(quarter[2 * i], quarter[2 * i + 1], 0xee));
+    return _mm512_add_ps(_mm512_shuffle_ps(two[0], two[1], 0x88), _mm512_shuffle_ps(two[0], two[1], 0xdd));
+}
+
+/* One query with at most sixteen keys. */
+static inline void score_few(const float *q, const uint8_t *k, int64_t n, int64_t dim, float scale, float *s) {
+    __m512 sum[SIDE];
+#pragma GCC unroll 16
+    for (int64_t t = 0; t < SIDE; t++) {
+        const uint8_t *key = k + (t < n ? t : n - 1) * 2 * dim;
+        sum[t] = _mm512_setzero_ps();
+        for (int64_t i = 0; i < dim; i += SIDE)
+            sum[t] = _mm512_fmadd_ps(_mm512_loadu_ps(q + i), widened(key, i), sum[t]);
+    }
+    _mm512_mask_storeu_ps(s, (__mmask16)((1u << n) - 1), _mm512_mul_ps(sums_across(sum), _mm512_set1_ps(scale)));
+}
+
+static bool scores_few(uint16_t type, const float *q, int64_t q_stride, int64_t rows, const uint8_t *k, int64_t n,
+                       int64_t dim, float scale, float *s, int64_t stride) {
+    if (rows >= FEW || type != PITH_F16 || dim % SIDE) return false;
+    for (int64_t j = 0; j < n; j += SIDE)
+        for (int64_t r = 0; r < rows; r++)
+            score_few(q + r * q_stride, k + j * 2 * dim, n - j < SIDE ? n - j : SIDE, dim, scale, s + r * stride + j);
+    return true;
+}
+
+/* CHUNK features of one row over at most sixteen values. */
+static inline void mix_few_values(const float *p, const uint8_t *v, int64_t n, int64_t dim, float *out) {
+    __m512 sum[CHUNK / SIDE];
+    for (int i = 0; i < CHUNK / SIDE; i++) sum[i] = _mm512_setzero_ps();
+    for (int64_t j = 0; j < n; j++)
+        for (int i = 0; i < CHUNK / SIDE; i++)
+            sum[i] = _mm512_fmadd_ps(_mm512_set1_ps(p[j]), widened(v + j * 2 * dim, i * SIDE), sum[i]);
+    for (int i = 0; i < CHUNK / SIDE; i++)
+        _mm512_storeu_ps(out + i * SIDE, _mm512_add_ps(_mm512_loadu_ps(out + i * SIDE), sum[i]));
+}
+
+static bool mix_few(uint16_t type, const float *p, int64_t stride, int64_t rows, const uint8_t *v, int64_t n,
+                    int64_t dim, float *out, int64_t out_stride) {
+    if (rows >= FEW || type != PITH_F16 || dim % CHUNK) return false;
+    for (int64_t j = 0; j < n; j += SIDE)
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t i = 0; i < dim; i += CHUNK)
+                mix_few_values(p + r * stride + j, v + 2 * (j * dim + i), n - j < SIDE ? n - j : SIDE, dim,
+                               out + r * out_stride + i);
+    return true;
+}
+#else
+static bool scores_few(uint16_t type, const float *q, int64_t q_stride, int64_t rows, const uint8_t *k, int64_t n,
+                       int64_t dim, float scale, float *s, int64_t stride) {
+    (void)type, (void)q, (void)q_stride, (void)rows, (void)k, (void)n, (void)dim, (void)scale, (void)s, (void)stride;
+    return false;
+}
+
+static bool mix_few(uint16_t type, const float *p, int64_t stride, int64_t rows, const uint8_t *v, int64_t n,
+                    int64_t dim, float *out, int64_t out_stride) {
+    (void)type, (void)p, (void)stride, (void)rows, (void)v, (void)n, (void)dim, (void)out, (void)out_stride;
+    return false;
+}
+#endif
+
 static void scores(uint16_t type, const float *q, int64_t q_stride, int64_t rows, const uint8_t *k, int64_t n,
                    int64_t dim, float scale, float *s, int64_t stride) {
-    if (rows >= 4) {
+    if (scores_few(type, q, q_stride, rows, k, n, dim, scale, s, stride)) return;
+    if (rows >= FEW) {
         scores_across(type, q, q_stride, rows, k, n, dim, scale, s, stride);
         return;
     }
@@ -164,6 +247,7 @@ static inline __attribute__((always_inline)) void mix_rows(const float *p, int64
 
 static void mix(uint16_t type, const float *p, int64_t stride, int64_t rows, const uint8_t *v, int64_t n, int64_t dim,
                 float *out, int64_t out_stride) {
+    if (mix_few(type, p, stride, rows, v, n, dim, out, out_stride)) return;
     float wide[SIDE * MAX_DIM];
     for (int64_t j = 0; j < n; j += SIDE) {
         int64_t count = n - j < SIDE ? n - j : SIDE;

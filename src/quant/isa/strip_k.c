@@ -146,11 +146,11 @@ STRIP_MUL(q5_k, .groups = 8, .head = 16, .code = 160, .codes = q5_codes, .scales
 STRIP_MUL(q6_k, .groups = 8, .head = 18, .code = 192, .by_half = true, .codes = q6_codes, .scales = q6_scales,
           .bias = 32, NUMBERS(q6_numbers, 0))
 
-const struct strip_kernels ISA_TABLE(strip_k) = {{{PITH_Q2_K, q2_k_mul},
-                                                  {PITH_Q3_K, q3_k_mul},
-                                                  {PITH_Q4_K, q4_k_mul},
-                                                  {PITH_Q5_K, q5_k_mul},
-                                                  {PITH_Q6_K, q6_k_mul}}};
+const struct strip_kernels ISA_TABLE(strip_k) = {{[PITH_Q2_K] = q2_k_mul,
+                                                  [PITH_Q3_K] = q3_k_mul,
+                                                  [PITH_Q4_K] = q4_k_mul,
+                                                  [PITH_Q5_K] = q5_k_mul,
+                                                  [PITH_Q6_K] = q6_k_mul}};
 #else
 const struct strip_kernels ISA_TABLE(strip_k) = {0};
 #endif

@@ -80,11 +80,11 @@ STRIP_MUL(q5_0, .groups = 1, .head = 2, .code = 20, .codes = q5_codes, .scales =
 STRIP_MUL(q5_1, .groups = 1, .head = 4, .code = 20, .codes = q5_codes, .scales = affine)
 STRIP_MUL(q8_0, .groups = 1, .head = 2, .code = 32, .wide = true, .codes = q8_codes, .scales = by_128)
 
-const struct strip_kernels ISA_TABLE(strip_legacy) = {{{PITH_Q4_0, q4_0_mul},
-                                                       {PITH_Q4_1, q4_1_mul},
-                                                       {PITH_Q5_0, q5_0_mul},
-                                                       {PITH_Q5_1, q5_1_mul},
-                                                       {PITH_Q8_0, q8_0_mul}}};
+const struct strip_kernels ISA_TABLE(strip_legacy) = {{[PITH_Q4_0] = q4_0_mul,
+                                                       [PITH_Q4_1] = q4_1_mul,
+                                                       [PITH_Q5_0] = q5_0_mul,
+                                                       [PITH_Q5_1] = q5_1_mul,
+                                                       [PITH_Q8_0] = q8_0_mul}};
 #else
 const struct strip_kernels ISA_TABLE(strip_legacy) = {0};
 #endif

@@ -176,11 +176,11 @@ STRIP_MUL(mxfp4, .groups = 1, .head = 1, .code = 16, .codes = mxfp4_codes, .scal
 STRIP_MUL(tq1_0, .groups = 8, .head = 2, .code = 52, .codes = tq1_codes, .scales = tq1_scales)
 STRIP_MUL(tq2_0, .groups = 8, .head = 2, .code = 64, .codes = tq2_codes, .scales = tq2_scales, TQ2_BLOCK)
 
-const struct strip_kernels ISA_TABLE(strip_other) = {{{PITH_IQ4_NL, iq4_nl_mul},
-                                                      {PITH_IQ4_XS, iq4_xs_mul},
-                                                      {PITH_MXFP4, mxfp4_mul},
-                                                      {PITH_TQ1_0, tq1_0_mul},
-                                                      {PITH_TQ2_0, tq2_0_mul}}};
+const struct strip_kernels ISA_TABLE(strip_other) = {{[PITH_IQ4_NL] = iq4_nl_mul,
+                                                      [PITH_IQ4_XS] = iq4_xs_mul,
+                                                      [PITH_MXFP4] = mxfp4_mul,
+                                                      [PITH_TQ1_0] = tq1_0_mul,
+                                                      [PITH_TQ2_0] = tq2_0_mul}};
 #else
 const struct strip_kernels ISA_TABLE(strip_other) = {0};
 #endif
