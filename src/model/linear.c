@@ -110,7 +110,7 @@ void linear_expect(const linear *const *w, int count) {
     parallel_range range[LINEAR_TOGETHER];
     for (int k = 0; k < count; k++) {
         range[k].begin = w[k]->fast ? pith_buffer_data(w[k]->fast) : w[k]->w.part[0].data;
-        range[k].size = (int64_t)pith_packed_bytes(&w[k]->w);
+        range[k].size = (int64_t)(w[k]->fast ? pith_buffer_size(w[k]->fast) : pith_packed_bytes(&w[k]->w));
     }
     parallel_expect(range, count);
 }

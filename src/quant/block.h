@@ -46,6 +46,10 @@ pith_status quant_check_part(const pith_packed *p, pith_error *err);
 pith_status quant_new_part(const pith_format *format, const pith_pack_input *in, pith_packed *out, pith_error *err);
 pith_status quant_not_finite(const pith_pack_input *in, int64_t index, pith_error *err);
 
+/* The same weights two bits each; false where blocks hold bytes that no packer writes and so would not come back. */
+bool quant_tq1_0_to_tq2_0(const uint8_t *block, uint8_t *out);
+void quant_tq2_0_to_tq1_0(const uint8_t *block, uint8_t *out);
+
 static inline uint16_t block_load16(const uint8_t *p) { return (uint16_t)(p[0] | p[1] << 8); }
 static inline void block_store16(uint8_t *p, uint16_t v) { p[0] = (uint8_t)v, p[1] = (uint8_t)(v >> 8); }
 

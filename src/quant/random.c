@@ -26,8 +26,15 @@ static float second_half(uint16_t type) {
     }
 }
 
+/* Five digits a byte, as ternary.c packs them: not every byte is one that a packer writes. The last four hold four. */
+static void draw_digits(rng *random, uint8_t *block) {
+    for (int i = 0; i < 52; i++)
+        block[i] = (uint8_t)(((i < 48 ? rng_below(random, 243) : 3 * rng_below(random, 81)) * 256 + 242) / 243);
+}
+
 static void draw_block(const pith_format *format, float d, rng *random, uint8_t *block) {
     for (int i = 0; i < format->block_bytes; i++) block[i] = (uint8_t)rng_u32(random);
+    if (format->id == PITH_TQ1_0) draw_digits(random, block);
     if (format->id == PITH_MXFP4) {
         block[0] = (uint8_t)(127 + lrintf(log2f(d)) + (int)rng_below(random, 2));
         return;

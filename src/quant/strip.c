@@ -1,4 +1,8 @@
-/* quant/strip.c - building strips, and the way from a format's mul to the kernels of the active instruction set. */
+/* quant/strip.c - building strips, and the way from a format's mul to the kernels of the active instruction set.
+ *
+ * TQ1_0 is multiplied as TQ2_0: two bits a weight instead of five weights a byte cost a fifth more memory and a third
+ * of the time. Blocks with bytes that no packer writes would not come back the same; a matrix that has one keeps its
+ * own strips. */
 #include "quant/strip.h"
 
 #include "base/isa.h"
@@ -7,6 +11,7 @@
 #include "quant/block.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <string.h>
 
 static const strip_layout layouts[PITH_TYPES] = {
@@ -37,11 +42,47 @@ int64_t strip_bytes(const strip_layout *l, int64_t blocks) {
     return strip_heads(l, blocks) + blocks * l->code * STRIP_ROWS;
 }
 
+static const struct detour { /* blocks of one type kept as another's */
+    uint16_t type, as;
+    bool (*there)(const uint8_t *block, uint8_t *out); /* false: would not come back the same */
+    void (*back)(const uint8_t *block, uint8_t *out);
+} detours[] = {{PITH_TQ1_0, PITH_TQ2_0, quant_tq1_0_to_tq2_0, quant_tq2_0_to_tq1_0}};
+
+static const struct detour *detour_of(uint16_t type) {
+    for (const struct detour *d = detours; d < detours + sizeof detours / sizeof *detours; d++)
+        if (d->type == type) return d;
+    return NULL;
+}
+
+/* What a matrix is cut into. */
+typedef struct strips {
+    const strip_layout *layout;
+    const struct detour *detour; /* or NULL */
+    uint16_t type;               /* of what is kept */
+    int64_t blocks, bytes;       /* of a row, of a strip */
+} strips;
+
+static strips strips_of(const pith_packed *p, const struct detour *d) {
+    strips s = {.detour = d, .type = d ? d->as : p->format->id, .blocks = p->cols / p->format->block};
+    s.layout = strip_layout_of(s.type);
+    s.bytes = strip_bytes(s.layout, s.blocks);
+    return s;
+}
+
+static int64_t count_of(const pith_packed *p) { return (p->rows + STRIP_ROWS - 1) / STRIP_ROWS; }
+
+/* The size of what prepare made tells which way it went. */
+static strips strips_in(const pith_packed *p, const pith_buffer *fast) {
+    strips s = strips_of(p, fast ? detour_of(p->format->id) : NULL);
+    bool other = s.detour && pith_buffer_size(fast) != (uint64_t)(count_of(p) * s.bytes);
+    return other ? strips_of(p, NULL) : s;
+}
+
 typedef struct building {
     const pith_packed *p;
-    const strip_layout *layout;
+    strips to;
     uint8_t *out;
-    int64_t bytes, heads;
+    atomic_bool exact;
 } building;
 
 #define TRANSPOSE(T)                                   \
@@ -57,58 +98,72 @@ static void transpose(const struct strip_field *f, const uint8_t *in, int64_t st
 
 static void build(void *user, int64_t begin, int64_t end, int worker) {
     (void)worker;
-    const building *w = user;
+    building *w = user;
     const pith_packed *p = w->p;
-    int64_t blocks = p->cols / p->format->block, stride = p->part[0].row_bytes;
+    int64_t row_bytes = p->part[0].row_bytes;
     for (int64_t s = begin; s < end; s++) {
-        const uint8_t *in = (const uint8_t *)p->part[0].data + s * STRIP_ROWS * stride;
-        int64_t left = p->rows - s * STRIP_ROWS;
-        uint8_t *head = w->out + s * w->bytes, *code = head + w->heads;
-        for (int64_t b = 0; b < blocks; b++, in += p->format->block_bytes)
-            for (const struct strip_field *f = w->layout->field; f < w->layout->field + STRIP_FIELDS && f->bytes; f++) {
+        const uint8_t *in = (const uint8_t *)p->part[0].data + s * STRIP_ROWS * row_bytes;
+        int rows = p->rows - s * STRIP_ROWS < STRIP_ROWS ? (int)(p->rows - s * STRIP_ROWS) : STRIP_ROWS;
+        uint8_t *head = w->out + s * w->to.bytes, *code = head + strip_heads(w->to.layout, w->to.blocks);
+        for (int64_t b = 0; b < w->to.blocks; b++, in += p->format->block_bytes) {
+            uint8_t other[STRIP_ROWS][BLOCK_MAX];
+            for (int r = 0; r < rows && w->to.detour; r++)
+                if (!w->to.detour->there(in + r * row_bytes, other[r])) atomic_store(&w->exact, false);
+            const uint8_t *from = w->to.detour ? other[0] : in;
+            for (const struct strip_field *f = w->to.layout->field; f < w->to.layout->field + STRIP_FIELDS && f->bytes;
+                 f++) {
                 uint8_t **out = f->unit == 4 ? &code : &head;
-                transpose(f, in + f->at, stride, left < STRIP_ROWS ? (int)left : STRIP_ROWS, *out);
+                transpose(f, from + f->at, w->to.detour ? BLOCK_MAX : row_bytes, rows, *out);
                 *out += f->bytes * STRIP_ROWS;
             }
+        }
     }
+}
+
+static pith_status build_all(building *w, pith_buffer **fast, pith_error *err) {
+    int64_t total;
+    if (__builtin_mul_overflow(count_of(w->p), w->to.bytes, &total))
+        return pith_fail(err, PITH_LIMIT, NULL, -1, "expected a smaller matrix than %lld x %lld", (long long)w->p->rows,
+                         (long long)w->p->cols);
+    pith_status s = pith_buffer_new_lasting(fast, (uint64_t)total, err);
+    if (s != PITH_OK) return s;
+    w->out = pith_buffer_data(*fast);
+    parallel_for(count_of(w->p), 4, build, w);
+    return PITH_OK;
 }
 
 pith_status strip_prepare(const pith_packed *p, pith_buffer **fast, pith_error *err) {
     *fast = NULL;
     if (isa_active() == ISA_SCALAR) return PITH_OK;
-    building w = {.p = p, .layout = strip_layout_of(p->format->id)};
-    int64_t blocks = p->cols / p->format->block, strips = (p->rows + STRIP_ROWS - 1) / STRIP_ROWS, total;
-    w.bytes = strip_bytes(w.layout, blocks), w.heads = strip_heads(w.layout, blocks);
-    if (__builtin_mul_overflow(strips, w.bytes, &total))
-        return pith_fail(err, PITH_LIMIT, NULL, -1, "expected a smaller matrix than %lld x %lld", (long long)p->rows,
-                         (long long)p->cols);
-    pith_status s = pith_buffer_new_lasting(fast, (uint64_t)total, err);
-    if (s != PITH_OK) return s;
-    w.out = pith_buffer_data(*fast);
-    parallel_for(strips, 4, build, &w);
-    return PITH_OK;
+    building w = {.p = p, .to = strips_of(p, detour_of(p->format->id)), .exact = true};
+    pith_status s = build_all(&w, fast, err);
+    if (s != PITH_OK || w.exact) return s;
+    pith_buffer_release(*fast);
+    w.to = strips_of(p, NULL);
+    return build_all(&w, fast, err);
 }
 
 /* One block of one row, out of the strips. */
-static void take_back(const strip_layout *l, const uint8_t *strips, int64_t blocks, int64_t row, int64_t block,
-                      uint8_t *out) {
+static void take_back(const strips *s, const uint8_t *from, int64_t row, int64_t block, uint8_t *out) {
+    const strip_layout *l = s->layout;
     int64_t lane = row % STRIP_ROWS;
-    const uint8_t *strip = strips + row / STRIP_ROWS * strip_bytes(l, blocks);
+    const uint8_t *strip = from + row / STRIP_ROWS * s->bytes;
     const uint8_t *head = strip + block * l->head * STRIP_ROWS,
-                  *code = strip + strip_heads(l, blocks) + block * l->code * STRIP_ROWS;
+                  *code = strip + strip_heads(l, s->blocks) + block * l->code * STRIP_ROWS;
+    uint8_t other[BLOCK_MAX], *to = s->detour ? other : out;
     for (const struct strip_field *f = l->field; f < l->field + STRIP_FIELDS && f->bytes; f++) {
         const uint8_t **in = f->unit == 4 ? &code : &head;
         for (int u = 0; u < f->bytes; u += f->unit)
-            memcpy(out + f->at + u, *in + u * STRIP_ROWS + lane * f->unit, f->unit);
+            memcpy(to + f->at + u, *in + u * STRIP_ROWS + lane * f->unit, f->unit);
         *in += f->bytes * STRIP_ROWS;
     }
+    if (s->detour) s->detour->back(other, out);
 }
 
 void strip_restore(const pith_packed *p, const pith_buffer *fast, int64_t row, int64_t rows, void *out) {
-    const strip_layout *l = strip_layout_of(p->format->id);
-    int64_t blocks = p->cols / p->format->block;
-    for (int64_t k = 0; k < rows * blocks; k++)
-        take_back(l, pith_buffer_data(fast), blocks, row + k / blocks, k % blocks,
+    strips s = strips_in(p, fast);
+    for (int64_t k = 0; k < rows * s.blocks; k++)
+        take_back(&s, pith_buffer_data(fast), row + k / s.blocks, k % s.blocks,
                   (uint8_t *)out + k * p->format->block_bytes);
 }
 
@@ -116,14 +171,13 @@ void strip_restore(const pith_packed *p, const pith_buffer *fast, int64_t row, i
 static float dot_row(const pith_packed *p, const pith_buffer *fast, int64_t row, const int8_t *code,
                      const float *number, int tile) {
     const block_codec *codec = (const block_codec *)p->format;
-    const strip_layout *l = strip_layout_of(p->format->id);
-    int64_t blocks = p->cols / p->format->block;
+    strips s = strips_in(p, fast);
     float sum = 0;
-    for (int64_t b = 0; b < blocks; b++) {
+    for (int64_t b = 0; b < s.blocks; b++) {
         block_fields f;
         uint8_t block[BLOCK_MAX];
         float w[BLOCK_MAX];
-        if (fast) take_back(l, pith_buffer_data(fast), blocks, row, b, block);
+        if (fast) take_back(&s, pith_buffer_data(fast), row, b, block);
         else
             memcpy(block, (const uint8_t *)p->part[0].data + row * p->part[0].row_bytes + b * p->format->block_bytes,
                    p->format->block_bytes);
@@ -165,22 +219,20 @@ static void (*kernel_of(uint16_t type))(const strip_call *) {
 
 void strip_mul(const pith_packed *p, const pith_buffer *fast, const void *x, int64_t n, int64_t row, int64_t rows,
                float *y, int64_t ldy) {
-    void (*kernel)(const strip_call *) = fast ? kernel_of(p->format->id) : NULL;
+    strips s = strips_in(p, fast);
+    void (*kernel)(const strip_call *) = fast ? kernel_of(s.type) : NULL;
     if (!kernel) {
         mul_plainly(p, fast, x, n, row, rows, y, ldy);
         return;
     }
     assert(row % STRIP_ROWS == 0);
-    const strip_layout *l = strip_layout_of(p->format->id);
-    int64_t blocks = p->cols / p->format->block;
-    strip_call c = {.heads = strip_heads(l, blocks),
-                    .bytes = strip_bytes(l, blocks),
-                    .cols = p->cols,
-                    .rows = rows,
-                    .x = x,
-                    .n = n,
-                    .y = y + row,
-                    .ldy = ldy};
-    c.strip = (const uint8_t *)pith_buffer_data(fast) + row / STRIP_ROWS * c.bytes;
-    kernel(&c);
+    kernel(&(strip_call){.strip = (const uint8_t *)pith_buffer_data(fast) + row / STRIP_ROWS * s.bytes,
+                         .heads = strip_heads(s.layout, s.blocks),
+                         .bytes = s.bytes,
+                         .cols = p->cols,
+                         .rows = rows,
+                         .x = x,
+                         .n = n,
+                         .y = y + row,
+                         .ldy = ldy});
 }

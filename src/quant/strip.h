@@ -2,8 +2,8 @@
  *
  * Vector lanes are rows, so that no sum goes across lanes and one input is a broadcast for sixteen weights. Nothing is
  * decoded: the bytes of a block are only transposed among its sixteen rows, whole fields at a time, and a strip is as
- * large as its rows in the file. First all heads (scales: units of one or two bytes), then all codes (units of four
- * bytes: one lane of a 64-byte vector), each block after the other. */
+ * large as its rows in the file (TQ1_0: as in a file of TQ2_0). First all heads (scales: units of one or two bytes),
+ * then all codes (units of four bytes: one lane of a 64-byte vector), each block after the other. */
 #ifndef QUANT_STRIP_H
 #define QUANT_STRIP_H
 

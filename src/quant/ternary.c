@@ -35,15 +35,22 @@ static void tq1_0_put(const block_fields *f, uint8_t *block) {
     memcpy(b->tail, f->code + 48, 4);
 }
 
-static void tq1_0_decode(const block_fields *f, float *out) {
+/* 52 bytes to 256 digits. */
+static void spread_digits(const uint8_t *bytes, uint8_t *digit) {
     static const uint8_t power[5] = {1, 3, 9, 27, 81};
-    float d = pith_f16_to_f32(f->d);
     for (const struct run *r = runs; r < runs + 3; r++)
         for (int k = 0; k < r->digits; k++)
             for (int l = 0; l < r->count; l++) {
-                uint8_t fraction = (uint8_t)(f->code[r->first + l] * power[k]);
-                out[r->start + k * r->count + l] = (float)((fraction * 3 >> 8) - 1) * d;
+                uint8_t fraction = (uint8_t)(bytes[r->first + l] * power[k]);
+                digit[r->start + k * r->count + l] = (uint8_t)(fraction * 3 >> 8);
             }
+}
+
+static void tq1_0_decode(const block_fields *f, float *out) {
+    uint8_t digit[256];
+    float d = pith_f16_to_f32(f->d);
+    spread_digits(f->code, digit);
+    for (int e = 0; e < 256; e++) out[e] = (float)(digit[e] - 1) * d;
 }
 
 /* 256 digits to 52 bytes. */
@@ -58,17 +65,38 @@ static void tq1_0_gather(block_fields *f) {
     memcpy(f->code, bytes, sizeof bytes);
 }
 
+/* Weight 128 h + 32 k + l lies in bits 2k of byte 32 h + l. */
 static void tq2_0_take(const uint8_t *block, block_fields *f) {
     const tq2_0_block *b = (const tq2_0_block *)block;
     f->d = block_load16(b->d);
-    for (int e = 0; e < 256; e++) f->code[e] = b->codes[e / 128 * 32 + e % 32] >> (e / 32 % 4 * 2) & 3;
+    for (int e = 0; e < 256; e += 32)
+        for (int l = 0; l < 32; l++) f->code[e + l] = b->codes[e / 128 * 32 + l] >> (e / 32 % 4 * 2) & 3;
 }
 
 static void tq2_0_put(const block_fields *f, uint8_t *block) {
     tq2_0_block *b = (tq2_0_block *)block;
     block_store16(b->d, f->d);
     memset(b->codes, 0, sizeof b->codes);
-    for (int e = 0; e < 256; e++) b->codes[e / 128 * 32 + e % 32] |= (uint8_t)((f->code[e] & 3) << (e / 32 % 4 * 2));
+    for (int e = 0; e < 256; e += 32)
+        for (int l = 0; l < 32; l++) b->codes[e / 128 * 32 + l] |= (uint8_t)((f->code[e + l] & 3) << (e / 32 % 4 * 2));
+}
+
+void quant_tq2_0_to_tq1_0(const uint8_t *block, uint8_t *out) {
+    block_fields f;
+    tq2_0_take(block, &f);
+    tq1_0_gather(&f);
+    tq1_0_put(&f, out);
+}
+
+bool quant_tq1_0_to_tq2_0(const uint8_t *block, uint8_t *out) {
+    block_fields packed, f;
+    uint8_t again[sizeof(tq1_0_block)];
+    tq1_0_take(block, &packed);
+    f.d = packed.d;
+    spread_digits(packed.code, f.code);
+    tq2_0_put(&f, out);
+    quant_tq2_0_to_tq1_0(out, again);
+    return memcmp(again, block, sizeof again) == 0;
 }
 
 static void tq2_0_decode(const block_fields *f, float *out) {

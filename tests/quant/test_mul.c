@@ -31,6 +31,22 @@ static float turned(const problem *q, int64_t i, int64_t col) {
     return (float)code * ((const float *)(base + tile * q->p.cols))[group * 4 * tile + t];
 }
 
+static void sum_up(problem *q) {
+    int64_t rows = q->p.rows, cols = q->p.cols;
+    float *w = memory_alloc((size_t)cols * sizeof *w);
+    for (int64_t k = 0; k < q->n * rows; k++) q->wanted[k] = q->weight[k] = q->truth[k] = 0;
+    for (int64_t r = 0; r < rows; r++) {
+        q->p.format->to_f32(&q->p, r, 1, w);
+        for (int64_t i = 0; i < q->n; i++)
+            for (int64_t c = 0; c < cols; c++) {
+                double term = (double)w[c] * (double)turned(q, i, c);
+                q->wanted[i * rows + r] += term, q->weight[i * rows + r] += fabs(term);
+                q->truth[i * rows + r] += (double)w[c] * (double)q->x[i * cols + c];
+            }
+    }
+    memory_free(w);
+}
+
 static problem open_problem(const pith_format *format, int64_t rows, int64_t cols, int64_t n) {
     pith_error err = {0};
     rng random = rng_new((uint64_t)(rows * 7 + cols + n), format->id);
@@ -45,17 +61,7 @@ static problem open_problem(const pith_format *format, int64_t rows, int64_t col
     for (int64_t i = 0; i < n * cols; i++) q.x[i] = (float)rng_normal(&random);
     for (int64_t i = 0; i < 32 && i < cols && n > 1; i++) q.x[cols + i] = 0; /* a group of zeros */
     activation_from_f32(format->activation, q.x, n, cols, q.in);
-    float *w = memory_alloc((size_t)cols * sizeof *w);
-    for (int64_t r = 0; r < rows; r++) {
-        format->to_f32(&q.p, r, 1, w);
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t c = 0; c < cols; c++) {
-                double term = (double)w[c] * (double)turned(&q, i, c);
-                q.wanted[i * rows + r] += term, q.weight[i * rows + r] += fabs(term);
-                q.truth[i * rows + r] += (double)w[c] * (double)q.x[i * cols + c];
-            }
-    }
-    memory_free(w);
+    sum_up(&q);
     return q;
 }
 
@@ -177,6 +183,40 @@ static void rows_come_back(void **state) { /* from what prepare made, which then
     }
 }
 
+static void check_bytes(int64_t n, int at, uint8_t byte) {
+    problem q = open_problem(pith_format_by_name("tq1_0"), 37, 512, n);
+    size_t bytes = pith_packed_bytes(&q.p);
+    uint8_t *back = memory_zero(bytes, 1), *own = (uint8_t *)q.p.part[0].data;
+    own[at] = byte;
+    sum_up(&q);
+    for (int level = 0; level < ISA_LEVELS; level++) {
+        pith_error err = {0};
+        isa_force((isa_level)level);
+        assert_int_equal(q.p.format->prepare(&q.p, &q.fast, &err), PITH_OK);
+        q.p.format->mul(&q.p, q.fast, q.in, n, 0, q.p.rows, q.y, q.p.rows);
+        judge(&q, isa_name((isa_level)level));
+        if (q.fast) {
+            q.p.format->restore(&q.p, q.fast, 0, q.p.rows, back);
+            assert_memory_equal(back, own, bytes);
+        }
+        pith_buffer_release(q.fast);
+        q.fast = NULL;
+    }
+    isa_force(isa_detected());
+    memory_free(back);
+    close_problem(&q);
+}
+
+static void unusual_bytes(void **state) { /* TQ1_0 as no packer writes it is multiplied and comes back, too */
+    (void)state;
+    enum { LAST_CODES = 51 };
+    for (int64_t n = 1; n <= 3; n += 2) {
+        check_bytes(n, 0, 2);                   /* usual: ceil(256 v / 243) of v = 1 */
+        check_bytes(n, 0, 1);                   /* the same weights as 0 */
+        check_bytes(n, 54 * 3 + LAST_CODES, 2); /* a fifth digit where four are held */
+    }
+}
+
 static void inputs_alike(void **state) { /* the same bits at every level; a fault is seen */
     (void)state;
     enum { N = 7, COLS = 96 };
@@ -223,6 +263,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format),   cmocka_unit_test(every_half_float), cmocka_unit_test(extreme_codes),
         cmocka_unit_test(rows_come_back), cmocka_unit_test(inputs_alike),     cmocka_unit_test(blocks_alike),
+        cmocka_unit_test(unusual_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

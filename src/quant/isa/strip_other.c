@@ -114,32 +114,8 @@ INLINE vecf tq2_block(const uint8_t *head, const uint8_t *code, const int8_t *x,
 #define TQ2_BLOCK .block = NULL
 #endif
 
-#if PITH_ISA_LEVEL == 2
-/* Digit k of a byte in base 3 is the whole part of 3 * fraction(3^k byte / 256). Two tables know them for every byte:
- * digits 0 to 3, two bits each, and digit 4. */
-#define DIGIT(b, power) (((b) * (power)&255) * 3 >> 8)
-#define FOUR(b) (uint8_t)(DIGIT(b, 1) | DIGIT(b, 3) << 2 | DIGIT(b, 9) << 4 | DIGIT(b, 27) << 6)
-#define FIFTH(b) (uint8_t) DIGIT(b, 81)
-#define TIMES4(F, b) F(b), F((b) + 1), F((b) + 2), F((b) + 3)
-#define TIMES16(F, b) TIMES4(F, b), TIMES4(F, (b) + 4), TIMES4(F, (b) + 8), TIMES4(F, (b) + 12)
-#define TIMES64(F, b) TIMES16(F, b), TIMES16(F, (b) + 16), TIMES16(F, (b) + 32), TIMES16(F, (b) + 48)
-#define TIMES256(F) TIMES64(F, 0), TIMES64(F, 64), TIMES64(F, 128), TIMES64(F, 192)
-static const uint8_t four_digits[256] = {TIMES256(FOUR)}, fifth_digit[256] = {TIMES256(FIFTH)};
-
-INLINE vec in_table(const uint8_t *table, vec v) {
-    vec low = _mm512_permutex2var_epi8(word(table, 0), v, word(table, 1));
-    vec high = _mm512_permutex2var_epi8(word(table, 2), v, word(table, 3));
-    return _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), low, high);
-}
-
-enum { DIGIT_UNIT = 1 };
-INLINE vec digit(vec v, int k) {
-    if (k == 4) return in_table(fifth_digit, v);
-    return right(in_table(four_digits, v), 2 * k) & all8(3);
-}
-#else
-/* As above, times 64. Two roundings up of averages make (3 v + 3) / 4 of v = byte - 1, whose two upper bits are the
- * digit for every byte. */
+/* Digit k of a byte in base 3, times 64: the whole part of 3 * fraction(3^k byte / 256). Two roundings up of averages
+ * make (3 v + 3) / 4 of v = byte - 1, whose two upper bits are the digit for every byte. */
 INLINE vec thrice(vec v) { return (vec)((bytes)v + (bytes)v + (bytes)v); }
 enum { DIGIT_UNIT = 64 };
 INLINE vec digit(vec v, int k) {
@@ -150,9 +126,9 @@ INLINE vec digit(vec v, int k) {
     v = V(subs_epu8)(v, all8(1));
     return V(avg_epu8)(v, V(avg_epu8)(v, VS(setzero)())) & all8(0xc0);
 }
-#endif
 
-/* Digit k of byte l: weight 32 k + l for l < 32, 160 + 16 k + l - 32 for l < 48, 240 + 4 k + l - 48 above. */
+/* Only for matrices that are not kept as TQ2_0. Digit k of byte l: weight 32 k + l for l < 32, 160 + 16 k + l - 32 for
+ * l < 48, 240 + 4 k + l - 48 above. */
 INLINE void tq1_codes(const uint8_t *code, int group, vec out[WORDS]) {
     if (group < 5) {
         for (int w = 0; w < WORDS; w++) out[w] = digit(word(code, w), group);
