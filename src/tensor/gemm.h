@@ -27,13 +27,29 @@ typedef struct gemm {
 void gemm_run(const gemm *g, arena *scratch);
 void gemm_own(const gemm *g, arena *scratch); /* never oneDNN: for tests, and the fallback; ignores bf16 */
 
-/* C[m x n] (+)= A B on the calling thread, for small matrices and tiles: A(i,p) = a[i * ars + p * acs], B(p,j) =
- * b[p * ldb + j]. */
+/* A block of C from panels of packed B: C = from + A B, or A B where `from` is NULL. */
+typedef struct gemm_block {
+    int64_t m, n, k;
+    const float *a;
+    int64_t ars, acs, a_next; /* A(i,p) of `rows` rows: a[i * ars + p * acs]; a_next: to the next so many rows */
+    const float *b;
+    int64_t b_next; /* from one panel of `cols` columns to the next */
+    const float *from;
+    float *c;
+    int64_t ldf, ldc; /* ldf 0: one row for all */
+} gemm_block;
+
+/* On the calling thread. */
 typedef struct gemm_kernels {
+    /* C[m x n] (+)= A B, for small matrices: A(i,p) = a[i * ars + p * acs], B(p,j) = b[p * ldb + j] */
     void (*tile)(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs, const float *b, int64_t ldb,
                  float *c, int64_t ldc, bool add);
     /* to[j][i] = from[i][j], rows x cols */
     void (*transpose)(int64_t rows, int64_t cols, const float *from, int64_t ldf, float *to, int64_t ldt);
+    void (*block)(const gemm_block *b);
+    /* B in panels of `cols` columns: panel[p][lane] = from[lane * lane_step + p * step], zeros beyond n */
+    void (*pack_b)(int64_t n, int64_t k, const float *from, int64_t lane_step, int64_t step, float *to);
+    int rows, cols;
 } gemm_kernels;
 const gemm_kernels *gemm_tiles(void);
 

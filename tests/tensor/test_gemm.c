@@ -81,6 +81,7 @@ static void own_products_do_not_depend_on_threads(void **state) {
     float *a = values(&r, 300 * 200), *b = values(&r, 250 * 200), *c = values(&r, 300 * 250),
           *d = values(&r, 300 * 250);
     gemm g = {.m = 300, .n = 250, .k = 200, .a = a, .b = b, .c = c, .lda = 200, .ldb = 200, .ldc = 250, .tb = true};
+    isa_force(isa_detected());
     parallel_set_threads(1), gemm_own(&g, &scratch);
     g.c = d;
     parallel_set_threads(2), gemm_own(&g, &scratch);

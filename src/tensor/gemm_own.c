@@ -1,0 +1,83 @@
+/* tensor/gemm_own.c - the own product, blocked as by Goto and van de Geijn (Anatomy of high-performance matrix
+ * multiplication, 2008).
+ *
+ * B is copied into panels, which all workers share; C is cut into tiles, one worker computes a tile whole. A is read
+ * where it lies, unless it is transposed: then a worker straightens the rows of its tile. No cut depends on the number
+ * of threads, so neither does the result. */
+#include "base/parallel.h"
+#include "tensor/gemm.h"
+#include "tensor/panels.h"
+
+#include <assert.h>
+
+enum { TILE_M = 96, TILE_N = 256 };
+
+typedef struct own {
+    const gemm *g;
+    int64_t tiles_m, tiles_n, copies; /* copies: of B, 1 where the batch shares it */
+    float *b;
+    float *a; /* straightened rows of a tile, per worker; NULL: read in place */
+} own;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t pieces(int64_t n, int64_t size) { return (n + size - 1) / size; }
+
+static void *space(arena *scratch, int64_t floats) {
+    void *p = arena_alloc(scratch, (size_t)floats * sizeof(float));
+    assert(p && "scratch arena is full");
+    return p;
+}
+
+static panels panels_of(const own *o, int64_t batch) {
+    return (panels){o->g->k, o->g->n, o->b + batch % o->copies * panels_floats(o->g->k, o->g->n)};
+}
+
+static void pack_blocks(void *user, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const own *o = user;
+    int64_t blocks = pieces(o->g->k, PANEL_ROWS);
+    for (int64_t i = begin; i < end; i++) {
+        panels p = panels_of(o, i / blocks);
+        int64_t row = i % blocks * PANEL_ROWS;
+        panels_pack(&p, row, row + 1, o->g->b + i / blocks * o->g->sb, o->g->ldb, o->g->tb);
+    }
+}
+
+static void multiply_tile(const own *o, int64_t index, float *rows) {
+    const gemm *g = o->g;
+    int64_t batch = index / (o->tiles_m * o->tiles_n), at = index % (o->tiles_m * o->tiles_n);
+    int64_t i = at / o->tiles_n * TILE_M, j = at % o->tiles_n * TILE_N;
+    panels p = panels_of(o, batch);
+    panel_product t = {.m = least(TILE_M, g->m - i), .ars = g->lda, .acs = 1, .ldc = g->ldc};
+    t.a = g->a + batch * g->sa + (g->ta ? i : i * g->lda);
+    t.c = g->c + batch * g->sc + i * g->ldc + j;
+    if (g->add) t.from = t.c, t.ldf = t.ldc;
+    if (g->bias) t.from = g->bias + j, t.ldf = 0;
+    if (g->ta) {
+        gemm_tiles()->transpose(g->k, t.m, t.a, g->lda, rows, g->k);
+        t.a = rows, t.ars = g->k;
+    }
+    panels_multiply(&p, 0, g->k, j, j + least(TILE_N, g->n - j), t);
+}
+
+static void multiply_tiles(void *user, int64_t begin, int64_t end, int worker) {
+    const own *o = user;
+    for (int64_t i = begin; i < end; i++) multiply_tile(o, i, o->a ? o->a + worker * TILE_M * o->g->k : NULL);
+}
+
+void gemm_own(const gemm *g, arena *scratch) {
+    assert(!(g->add && g->bias));
+    int64_t batch = g->batch ? g->batch : 1;
+    if (batch * g->m * g->n == 0) return;
+    size_t mark = arena_mark(scratch);
+    own o = {.g = g, .copies = g->sb ? batch : 1};
+    o.tiles_m = pieces(g->m, TILE_M), o.tiles_n = pieces(g->n, TILE_N);
+    o.b = space(scratch, o.copies * panels_floats(g->k, g->n));
+    if (g->ta) o.a = space(scratch, parallel_threads() * TILE_M * g->k);
+    /* below some thousand multiplications waking threads costs more than it saves */
+    int64_t blocks = o.copies * pieces(g->k, PANEL_ROWS), tiles = batch * o.tiles_m * o.tiles_n;
+    bool small = (double)batch * (double)g->m * (double)g->n * (double)g->k < 1 << 18;
+    parallel_for(blocks, small ? blocks : 1, pack_blocks, &o);
+    parallel_for(tiles, small ? tiles : 1, multiply_tiles, &o);
+    arena_release(scratch, mark);
+}
