@@ -1,8 +1,13 @@
 /* base/isa.h - which instruction sets kernels may use, decided once.
  *
  * A kernel file under an isa/ folder is compiled once per level (CMake adds the flags and defines PITH_ISA_LEVEL) and
- * exports one table of functions; ISA_TABLE names it. PITH_ISA=scalar|avx2|avx512 in the environment lowers the level;
- * asking for more than the machine has falls back to what it has, with a warning. */
+ * exports one table of functions; ISA_TABLE names it. PITH_ISA=scalar|avx2|avx512|amx in the environment lowers the
+ * level; asking for more than the machine has falls back to what it has, with a warning.
+ *
+ * AMX is a level to choose by, not one to compile for: its machines run the kernels for AVX-512, and what multiplies
+ * with tiles stands beside those and asks isa_active. Tiles need the system's leave for their registers, which is
+ * asked for once, at the first question; where it is refused (or a tool emulates the processor) the level is AVX-512.
+ */
 #ifndef BASE_ISA_H
 #define BASE_ISA_H
 
@@ -10,6 +15,7 @@ typedef enum isa_level {
     ISA_SCALAR,
     ISA_AVX2,   /* AVX2, FMA, F16C, BMI2, POPCNT */
     ISA_AVX512, /* F BW DQ VL CD VBMI VNNI BF16 VPOPCNTDQ BITALG */
+    ISA_AMX,    /* the same and AMX-TILE, AMX-INT8 */
     ISA_LEVELS
 } isa_level;
 
@@ -25,7 +31,7 @@ const char *isa_name(isa_level level);
 #define ISA_TABLE(x) ISA_JOIN(x, PITH_ISA_SUFFIX)
 #if defined(PITH_HAVE_X86_ISA)
 #define ISA_DECLARE(type, x) extern const type x##_scalar, x##_avx2, x##_avx512
-#define ISA_AT(x, level) ((level) == ISA_AVX512 ? &x##_avx512 : (level) == ISA_AVX2 ? &x##_avx2 : &x##_scalar)
+#define ISA_AT(x, level) ((level) >= ISA_AVX512 ? &x##_avx512 : (level) == ISA_AVX2 ? &x##_avx2 : &x##_scalar)
 #else
 #define ISA_DECLARE(type, x) extern const type x##_scalar
 #define ISA_AT(x, level) ((void)(level), &x##_scalar)

@@ -127,9 +127,11 @@ const verb verb_bench = {
     .summary = "speed of a model beside what this machine could do",
     .operands = "decode|prefill [MODEL] | circuit",
     .example = "pith bench decode --random 377m --type q4_k",
-    .details = "Memory bandwidth and the peak of 8-bit multiplications are probed with the same threads right before "
-               "each of nine measurements. Bytes are those of the tensors in the file, each matrix once.\n"
-               "circuit counts and times three ways to a picture's probabilities: naive, the paper's, and pith's.",
+    .details =
+        "Memory bandwidth and the peak of 8-bit multiplications (with AMX where products use it) are probed with "
+        "the same threads right before each of nine measurements. Bytes are those of the tensors in the file, each "
+        "matrix once.\n"
+        "circuit counts and times three ways to a picture's probabilities: naive, the paper's, and pith's.",
     .min_operands = 1,
     .max_operands = 2,
     .options = options,

@@ -93,7 +93,7 @@ static void prepare_inputs(job *j, const float *x, uint8_t *scratch) {
             if (j->w[i]->w.format->activation == type) j->x[k] = j->x[i];
         if (j->x[k]) continue;
         conversion c = {.type = type, .cols = cols, .x = x, .out = scratch};
-        parallel_for(j->n, 8, convert, &c);
+        parallel_for(j->n, ACTIVATION_TILE, convert, &c);
         j->x[k] = scratch;
         scratch += (activation_bytes(type, j->n, cols) + 63) / 64 * 64;
     }

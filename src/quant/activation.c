@@ -17,12 +17,11 @@ uint64_t activation_bytes(uint16_t type, int64_t n, int64_t cols) {
 
 void activation_from_f32(uint16_t type, const float *x, int64_t n, int64_t cols, void *out) {
     if (type >= ACTIVATION_Q8) {
-        int64_t span = type == ACTIVATION_Q8 ? ACTIVATION_GROUP : ACTIVATION_BLOCK;
-        assert(cols % span == 0);
+        assert(cols % (type == ACTIVATION_Q8 ? ACTIVATION_GROUP : ACTIVATION_BLOCK) == 0);
         const struct activation_kernels *kernels = ISA_SELECT(activation);
         for (int64_t i = 0; i < n;) {
             int tile = activation_tile(n - i);
-            kernels->q8(x + i * cols, tile, cols, span, (uint8_t *)out + activation_bytes(type, i, cols));
+            kernels->q8(type, x + i * cols, tile, cols, (uint8_t *)out + activation_bytes(type, i, cols));
             i += tile;
         }
         return;

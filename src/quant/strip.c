@@ -167,9 +167,10 @@ void strip_restore(const pith_packed *p, const pith_buffer *fast, int64_t row, i
                   (uint8_t *)out + k * p->format->block_bytes);
 }
 
-/* One row times one row of inputs, block by block from the decoded weights. */
-static float dot_row(const pith_packed *p, const pith_buffer *fast, int64_t row, const int8_t *code,
-                     const float *number, int tile) {
+/* One row times token t of a tile, block by block from the decoded weights. */
+static float dot_row(const pith_packed *p, const pith_buffer *fast, int64_t row, const uint8_t *x, int tile, int t) {
+    uint16_t type = p->format->activation;
+    const float *number = (const float *)(x + tile * p->cols) + t;
     const block_codec *codec = (const block_codec *)p->format;
     strips s = strips_in(p, fast);
     float sum = 0;
@@ -185,9 +186,10 @@ static float dot_row(const pith_packed *p, const pith_buffer *fast, int64_t row,
         codec->decode(&f, w);
         for (int e = 0; e < p->format->block; e += ACTIVATION_GROUP) {
             float part = 0;
+            const int8_t *code = (const int8_t *)x + activation_at(type, tile, t, b * p->format->block + e);
             for (int k = 0; k < ACTIVATION_GROUP; k++) part += w[e + k] * (float)code[k];
             sum += part * *number;
-            code += tile * ACTIVATION_GROUP, number += tile * ACTIVATION_NUMBERS;
+            number += tile * ACTIVATION_NUMBERS;
         }
     }
     return sum;
@@ -199,9 +201,7 @@ static void mul_plainly(const pith_packed *p, const pith_buffer *fast, const uin
         int tile = activation_tile(n - i);
         const uint8_t *base = x + activation_bytes(ACTIVATION_Q8, i, p->cols);
         for (int t = 0; t < tile; t++)
-            for (int64_t r = row; r < row + rows; r++)
-                y[(i + t) * ldy + r] = dot_row(p, fast, r, (const int8_t *)base + t * ACTIVATION_GROUP,
-                                               (const float *)(base + tile * p->cols) + t, tile);
+            for (int64_t r = row; r < row + rows; r++) y[(i + t) * ldy + r] = dot_row(p, fast, r, base, tile, t);
         i += tile;
     }
 }

@@ -256,7 +256,7 @@ static const uint16_t *half_copy(const float *x, int64_t rows, int64_t ld, int64
 bool onednn_gemm(const gemm *g, arena *scratch) {
     if (!open_library() || g->k == 0) return false;
     int64_t batch = g->batch ? g->batch : 1;
-    bool half = g->bf16 && isa_active() == ISA_AVX512;
+    bool half = g->bf16 && isa_active() >= ISA_AVX512;
     int64_t key[KEY] = {1,
                         g->m,
                         g->n,
@@ -371,7 +371,7 @@ static bool run_conv(const conv *v, pass p, const float *x, const float *w, cons
                      arena *scratch) {
     if (!open_library()) return false;
     conv c = *v;
-    c.bf16 = v->bf16 && isa_active() == ISA_AVX512;
+    c.bf16 = v->bf16 && isa_active() >= ISA_AVX512;
     int64_t key[KEY] = {2 + p, c.n,  c.h,      c.w,   c.c,      c.oh,   c.ow,         c.o,
                         c.kh,  c.kw, c.stride, c.pad, c.groups, c.bf16, bias != NULL, parallel_threads()};
     bool found;

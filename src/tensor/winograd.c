@@ -22,7 +22,7 @@ enum { GROUP = 48, SHARES = 8, LEAST = 16, APART = 16 };
 
 bool winograd_fits(const conv *v) {
     return v->kh == 3 && v->kw == 3 && v->stride == 1 && v->pad <= 2 && v->groups == 1 && v->c >= LEAST &&
-           v->o >= LEAST && !(v->bf16 && isa_active() == ISA_AVX512);
+           v->o >= LEAST && !(v->bf16 && isa_active() >= ISA_AVX512);
 }
 
 static int64_t rounded(int64_t channels) { return (channels + 15) / 16 * 16; }

@@ -26,9 +26,9 @@ static float turned(const problem *q, int64_t i, int64_t col) {
     while (begin + activation_tile(q->n - begin) <= i) begin += activation_tile(q->n - begin);
     int tile = activation_tile(q->n - begin);
     const uint8_t *base = (const uint8_t *)q->in + activation_bytes(ACTIVATION_Q8, begin, q->p.cols);
-    int64_t group = col / 32, t = i - begin;
-    int8_t code = ((const int8_t *)base)[(group * tile + t) * 32 + col % 32];
-    return (float)code * ((const float *)(base + tile * q->p.cols))[group * 4 * tile + t];
+    int64_t t = i - begin;
+    int8_t code = ((const int8_t *)base)[activation_at(q->p.format->activation, tile, (int)t, col)];
+    return (float)code * ((const float *)(base + tile * q->p.cols))[col / 32 * 4 * tile + t];
 }
 
 static void sum_up(problem *q) {
@@ -105,6 +105,8 @@ static void check_size(const pith_format *format, int64_t rows, int64_t cols, in
 
 static void every_format(void **state) {
     (void)state;
+    for (int level = (int)isa_detected() + 1; level < ISA_LEVELS; level++)
+        print_message("this machine or build lacks %s: its products are not tested\n", isa_name((isa_level)level));
     for (const pith_format *const *f = pith_formats; *f; f++) {
         int64_t least = (*f)->block > 32 ? 256 : 32;
         check_size(*f, 37, least, 1);
@@ -112,6 +114,9 @@ static void every_format(void **state) {
         check_size(*f, 100, 2048, 1);
         check_size(*f, 81, 1792, 15);
         check_size(*f, 5, 1536 + 1024, 9);
+        check_size(*f, 49, least, 16);
+        check_size(*f, 70, 3 * least, 33);
+        check_size(*f, 23, 7 * least, 63);
     }
 }
 
@@ -123,28 +128,29 @@ static void every_half_float(void **state) { /* odd columns too, which block typ
 
 static void extreme_codes(void **state) { /* all codes of all bytes, largest inputs: no sum may overflow */
     (void)state;
+    enum { ROWS = 16, COLS = 256, N = 41 };
     for (const pith_format *const *f = pith_formats; *f; f++) {
         if ((*f)->block == 1) continue;
-        problem q = open_problem(*f, 16, 256, 9);
-        for (int64_t i = 0; i < q.n * 256; i++) q.x[i] = i % 3 ? 127.0f : -127.0f; /* scale 1 */
-        activation_from_f32((*f)->activation, q.x, q.n, 256, q.in);
-        memset(q.wanted, 0, sizeof(double) * 16 * 9), memset(q.weight, 0, sizeof(double) * 16 * 9);
-        memset(q.truth, 0, sizeof(double) * 16 * 9);
-        float w[256];
-        for (int64_t r = 0; r < 16; r++) {
+        problem q = open_problem(*f, ROWS, COLS, N);
+        for (int64_t i = 0; i < N * COLS; i++) q.x[i] = i % 3 ? 127.0f : -127.0f; /* scale 1 */
+        activation_from_f32((*f)->activation, q.x, N, COLS, q.in);
+        memset(q.wanted, 0, sizeof(double) * ROWS * N), memset(q.weight, 0, sizeof(double) * ROWS * N);
+        memset(q.truth, 0, sizeof(double) * ROWS * N);
+        float w[COLS];
+        for (int64_t r = 0; r < ROWS; r++) {
             (*f)->to_f32(&q.p, r, 1, w);
-            for (int64_t i = 0; i < q.n; i++)
-                for (int64_t c = 0; c < 256; c++) {
-                    double term = (double)w[c] * (double)q.x[i * 256 + c];
-                    q.wanted[i * 16 + r] += term, q.weight[i * 16 + r] += fabs(term);
+            for (int64_t i = 0; i < N; i++)
+                for (int64_t c = 0; c < COLS; c++) {
+                    double term = (double)w[c] * (double)q.x[i * COLS + c];
+                    q.wanted[i * ROWS + r] += term, q.weight[i * ROWS + r] += fabs(term);
                 }
         }
-        memcpy(q.truth, q.wanted, sizeof(double) * 16 * 9);
+        memcpy(q.truth, q.wanted, sizeof(double) * ROWS * N);
         for (int level = 0; level < ISA_LEVELS; level++) {
             isa_force((isa_level)level);
             pith_error err = {0};
             assert_int_equal((*f)->prepare(&q.p, &q.fast, &err), PITH_OK);
-            (*f)->mul(&q.p, q.fast, q.in, q.n, 0, 16, q.y, 16);
+            (*f)->mul(&q.p, q.fast, q.in, N, 0, ROWS, q.y, ROWS);
             judge(&q, isa_name(isa_active()));
             pith_buffer_release(q.fast);
             q.fast = NULL;
@@ -254,7 +260,7 @@ static void blocks_alike(void **state) { /* one scale for 256 inputs, the larges
     const float *pair = (const float *)(first + 2 * COLS); /* numbers of the first tile: two rows */
     for (int g = 0; g < 16; g++) assert_true(pair[8 * g] == pair[8 * (g / 8 * 8)]);
     assert_true(pair[64] > 5 * pair[0] && pair[64 + 1] == 1e30f / 127.0f);
-    assert_int_equal((int8_t)first[(8 * 2 + 1) * 32], -127);
+    assert_int_equal((int8_t)first[(4 * 2 + 1) * 64], -127);
     const float *last = (const float *)(first + activation_bytes(ACTIVATION_Q8_BLOCK, 2, COLS) + COLS);
     assert_true(isnan(last[0]) && isfinite(last[32]));
 }

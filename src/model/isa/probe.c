@@ -6,6 +6,9 @@
 #if PITH_ISA_LEVEL > 0
 #include <immintrin.h>
 #endif
+#if PITH_ISA_LEVEL == 2
+#include "base/amx.h"
+#endif
 
 /* Four streams side by side and fetched ahead, so that the memory never waits for the next page. */
 static uint64_t read_all(const uint8_t *p, int64_t size) {
@@ -40,8 +43,39 @@ static uint64_t read_all(const uint8_t *p, int64_t size) {
 
 enum { CHAINS = 12 };
 
+#if PITH_ISA_LEVEL == 2
+/* As the products of packed rows are done with AMX: a step is 16 x 16 sums of 64 products. */
+static int64_t multiply_tiles(int64_t rounds, int32_t *out) {
+    amx_shapes shapes = {.palette = 1};
+    int32_t sum[16][16];
+    uint8_t ones[16][64];
+    memset(ones, 1, sizeof ones);
+    for (int i = 0; i < 8; i++) shapes.rows[i] = 16, shapes.row_bytes[i] = 64;
+    amx_begin(&shapes);
+    AMX_ZERO(0);
+    AMX_ZERO(1);
+    AMX_ZERO(2);
+    AMX_ZERO(3);
+    AMX_LOAD(4, ones, 64);
+    AMX_LOAD(5, ones, 64);
+    AMX_LOAD(6, ones, 64);
+    AMX_LOAD(7, ones, 64);
+    for (int64_t i = 0; i < rounds; i++) {
+        AMX_MULTIPLY(ss, 0, 4, 6);
+        AMX_MULTIPLY(ss, 1, 4, 7);
+        AMX_MULTIPLY(ss, 2, 5, 6);
+        AMX_MULTIPLY(ss, 3, 5, 7);
+    }
+    AMX_STORE(0, sum, 64);
+    amx_end();
+    *out = sum[0][0];
+    return rounds * 4 * 16 * 16 * 64 * 2;
+}
+#endif
+
 static int64_t multiply(int64_t rounds, int32_t *out) {
 #if PITH_ISA_LEVEL == 2
+    if (isa_active() >= ISA_AMX) return multiply_tiles(rounds, out);
     __m512i sum[CHAINS], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(-5), total = _mm512_setzero_si512();
 #pragma GCC unroll 12
     for (int k = 0; k < CHAINS; k++) sum[k] = _mm512_setzero_si512();

@@ -71,7 +71,8 @@ static sums quantize(const float *x, float inverse, int8_t *code) {
 }
 #endif
 
-static void q8(const float *x, int tile, int64_t cols, int64_t span, uint8_t *out) {
+static void q8(uint16_t type, const float *x, int tile, int64_t cols, uint8_t *out) {
+    const int64_t span = type == ACTIVATION_Q8 ? ACTIVATION_GROUP : ACTIVATION_BLOCK;
     int8_t *codes = (int8_t *)out;
     float *numbers = (float *)(out + (int64_t)tile * cols), scale = 0, inverse = 0;
     for (int t = 0; t < tile; t++, x += cols)
@@ -80,7 +81,8 @@ static void q8(const float *x, int tile, int64_t cols, int64_t span, uint8_t *ou
                 scale = scale_of(magnitude(x + g * ACTIVATION_GROUP, span), &inverse);
                 if (span == ACTIVATION_GROUP) scale = eleven_bits(scale);
             }
-            sums s = quantize(x + g * ACTIVATION_GROUP, inverse, codes + (g * tile + t) * ACTIVATION_GROUP);
+            sums s =
+                quantize(x + g * ACTIVATION_GROUP, inverse, codes + activation_at(type, tile, t, g * ACTIVATION_GROUP));
             float *n = numbers + g * ACTIVATION_NUMBERS * tile + t;
             n[ACTIVATION_SCALE * tile] = scale;
             n[ACTIVATION_LOW * tile] = scale * (float)s.low;

@@ -131,20 +131,20 @@ INLINE void q4_numbers(const uint8_t *head, block_numbers *out) {
 INLINE void q6_numbers(const uint8_t *head, block_numbers *out) {
     for (int k = 0; k < 16; k += 4) keep(out->scale, k, head_at(head, 2 + k));
 }
-#define NUMBERS(name, ...) .numbers = name, .place = {__VA_ARGS__}
+#define NUMBERS(planes_, name, ...) .planes = planes_, .by_block = true, .numbers = name, .place = {__VA_ARGS__}
 #else
 #define NUMBERS(...) .numbers = NULL
 #endif
 
 STRIP_MUL(q2_k, .groups = 8, .head = 20, .code = 64, .by_half = true, .codes = q2_codes, .scales = q2_scales,
-          NUMBERS(q2_numbers, 0, 1, 2, 3, 0, 1, 2, 3))
+          NUMBERS(1, q2_numbers, 0, 1, 2, 3, 0, 1, 2, 3))
 STRIP_MUL(q3_k, .groups = 8, .head = 14, .code = 96, .by_half = true, .codes = q3_codes, .scales = q3_scales, .bias = 4,
-          NUMBERS(q3_numbers, 0, 1, 2, 2, 0, 1, 2, 2))
+          NUMBERS(1, q3_numbers, 0, 1, 2, 2, 0, 1, 2, 2))
 STRIP_MUL(q4_k, .groups = 8, .head = 16, .code = 128, .codes = q4_codes, .scales = q4_scales,
-          NUMBERS(q4_numbers, 0, 2, 0, 2, 0, 2, 0, 2))
-STRIP_MUL(q5_k, .groups = 8, .head = 16, .code = 160, .codes = q5_codes, .scales = q5_scales, NUMBERS(q4_numbers, 0))
+          NUMBERS(2, q4_numbers, 0, 2, 0, 2, 0, 2, 0, 2))
+STRIP_MUL(q5_k, .groups = 8, .head = 16, .code = 160, .codes = q5_codes, .scales = q5_scales, NUMBERS(2, q4_numbers, 0))
 STRIP_MUL(q6_k, .groups = 8, .head = 18, .code = 192, .by_half = true, .codes = q6_codes, .scales = q6_scales,
-          .bias = 32, NUMBERS(q6_numbers, 0))
+          .bias = 32, NUMBERS(2, q6_numbers, 0))
 
 const struct strip_kernels ISA_TABLE(strip_k) = {{[PITH_Q2_K] = q2_k_mul,
                                                   [PITH_Q3_K] = q3_k_mul,

@@ -126,11 +126,13 @@ typedef struct strip_traits { /* constants of a type */
     bool lifted;              /* codes of the second half are 2^LIFTED times too large */
     codes_fn codes;
     scales_fn scales;
-    /* Shorter ways for one row of inputs, at level 2. `numbers`: unpacks all scales of a block at once; weight = d *
-     * scale
-     * * (code / 4^place - bias), or, where bias is 0, d * scale * code / 4^place - dmin * minimum. */
+    uint8_t bias; /* minimum = -bias * scale; 0: minima are numbers of their own */
+    /* Shorter ways at level 2. `numbers`: unpacks all scales of a block at once; weight = d * scale * (code / 4^place -
+     * bias), or, where bias is 0, d * scale * code / 4^place - dmin * minimum. One row of inputs is multiplied so if
+     * `by_block`, or with `block`. Tiles take `planes` of 8 bits to hold scale * (code / 4^place - bias). */
     numbers_fn numbers;
-    uint8_t place[8], bias;
+    uint8_t place[8], planes;
+    bool by_block;
     block_fn block;
 } strip_traits;
 
@@ -189,7 +191,7 @@ INLINE vecf dot_part(const strip_traits *t, const uint8_t *head, const uint8_t *
     for (int64_t b = 0; b < blocks; b++, head += t->head * STRIP_ROWS, code += t->code * STRIP_ROWS) {
         if (lane == 0) fetch(ahead, (t->head + t->code) * STRIP_ROWS);
         ahead += (t->head + t->code) * STRIP_ROWS;
-        if (t->block || t->numbers) {
+        if (t->block || t->by_block) {
             vecf part = t->block ? t->block(head, code, x, number) : dot_block(t, head, code, x, number);
             sum = V(add_ps)(sum, part);
             x += 256, number += 8 * ACTIVATION_NUMBERS;
@@ -248,7 +250,19 @@ typedef struct gemm_call {
     int64_t ldy;
 } gemm_call;
 typedef void (*gemm_fn)(const gemm_call *c, int tile);
-extern const gemm_fn ISA_TABLE(strip_gemm)[4]; /* [by_half + 2 wide] */
+enum { GEMM_WIDE = 1, GEMM_BY_HALF = 2, GEMM_BLOCK = 4 }; /* BLOCK: inputs are ACTIVATION_Q8_BLOCK */
+extern const gemm_fn ISA_TABLE(strip_gemm)[8];
+
+/* y of the part's rows at token t; later blocks of columns add to what the earlier ones left. */
+INLINE void put_sum(const gemm_call *c, int t, vecf sum) {
+    float *y = c->y + t * c->ldy, all[LANES];
+    if (c->rows >= LANES) {
+        V(storeu_ps)(y, c->first ? V(add_ps)(V(loadu_ps)(y), sum) : sum);
+        return;
+    }
+    V(storeu_ps)(all, sum);
+    for (int64_t r = 0; r < c->rows; r++) y[r] = c->first ? y[r] + all[r] : all[r];
+}
 
 INLINE void decode_part(const strip_traits *t, const uint8_t *head, const uint8_t *code, int lane, int64_t blocks,
                         uint8_t *codes, float *numbers) {
@@ -269,10 +283,15 @@ INLINE void decode_part(const strip_traits *t, const uint8_t *head, const uint8_
         }
 }
 
+#if PITH_ISA_LEVEL == 2
+#include "quant/isa/strip_tiles.h"
+#endif
+
 INLINE void multiply_strips(const strip_traits *t, const strip_call *c) {
     decoded d;
     int64_t parts = (c->rows + LANES - 1) / LANES, groups = c->cols / 32;
-    gemm_fn gemm = ISA_TABLE(strip_gemm)[t->by_half + 2 * t->wide];
+    gemm_fn gemm =
+        ISA_TABLE(strip_gemm)[t->wide * GEMM_WIDE + t->by_half * GEMM_BY_HALF + (t->groups > 1) * GEMM_BLOCK];
     for (int64_t from = 0; from < parts; from += STRIPS * PARTS)
         for (int64_t first = 0; first < groups; first += GROUPS) {
             int64_t to = from + STRIPS * PARTS < parts ? from + STRIPS * PARTS : parts;
@@ -301,12 +320,27 @@ INLINE void multiply_strips(const strip_traits *t, const strip_call *c) {
         }
 }
 
+/* Many rows of inputs: whole tiles of tokens with AMX where the machine has it. */
+INLINE void multiply(const strip_traits *t, const strip_call *c) {
+    strip_call rest = *c;
+#if PITH_ISA_LEVEL == 2
+    if (isa_active() >= ISA_AMX) {
+        int64_t done = c->n / ACTIVATION_TILE * ACTIVATION_TILE;
+        if (done) multiply_tiles(t, c, done);
+        rest.n -= done;
+        rest.x += activation_bytes(ACTIVATION_Q8, done, c->cols);
+        rest.y += done * c->ldy;
+    }
+#endif
+    if (rest.n) multiply_strips(t, &rest);
+}
+
 /* The mul of a type from its traits. */
 #define STRIP_MUL(type, ...)                              \
     static void type##_mul(const strip_call *c) {         \
         static const strip_traits traits = {__VA_ARGS__}; \
         if (c->n == 1) dot_strips(&traits, c);            \
-        else multiply_strips(&traits, c);                 \
+        else multiply(&traits, c);                        \
     }
 
 #endif

@@ -74,11 +74,11 @@ INLINE void affine(const uint8_t *head, int lane, int group, vecf scale[2], vecf
     minimum[0] = halves_at(head, lane, 2);
 }
 
-STRIP_MUL(q4_0, .groups = 1, .head = 2, .code = 16, .lifted = true, .codes = q4_codes, .scales = by_8)
+STRIP_MUL(q4_0, .groups = 1, .head = 2, .code = 16, .bias = 8, .lifted = true, .codes = q4_codes, .scales = by_8)
 STRIP_MUL(q4_1, .groups = 1, .head = 4, .code = 16, .lifted = true, .codes = q4_codes, .scales = affine)
-STRIP_MUL(q5_0, .groups = 1, .head = 2, .code = 20, .codes = q5_codes, .scales = by_16)
+STRIP_MUL(q5_0, .groups = 1, .head = 2, .code = 20, .bias = 16, .codes = q5_codes, .scales = by_16)
 STRIP_MUL(q5_1, .groups = 1, .head = 4, .code = 20, .codes = q5_codes, .scales = affine)
-STRIP_MUL(q8_0, .groups = 1, .head = 2, .code = 32, .wide = true, .codes = q8_codes, .scales = by_128)
+STRIP_MUL(q8_0, .groups = 1, .head = 2, .code = 32, .bias = 128, .wide = true, .codes = q8_codes, .scales = by_128)
 
 const struct strip_kernels ISA_TABLE(strip_legacy) = {{[PITH_Q4_0] = q4_0_mul,
                                                        [PITH_Q4_1] = q4_1_mul,

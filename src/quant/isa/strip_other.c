@@ -56,7 +56,7 @@ INLINE void iq4_nl_scales(const uint8_t *head, int lane, int group, vecf scale[2
 }
 
 /* Scale k, bias 32: low nibbles by pairs in bytes 4-7, upper pairs in bits 2k of the 16-bit number at byte 2. */
-INLINE void iq4_xs_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
+INLINE vec iq4_xs_scale(const uint8_t *head, int lane, int group) {
     __m128i low = low_bits(bytes_at(head, lane, 4 + group / 2), group % 2 * 4, 15);
 #if PITH_ISA_LEVEL == 2
     __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)(head + 2 * STRIP_ROWS + 2 * lane)));
@@ -65,7 +65,11 @@ INLINE void iq4_xs_scales(const uint8_t *head, int lane, int group, vecf scale[2
 #endif
     vec upper = VS(and)(V(srli_epi32)(high, 2 * group), V(set1_epi32)(3));
     vec six = V(add_epi32)(V(cvtepu8_epi32)(low), V(slli_epi32)(upper, 4));
-    vecf k = V(cvtepi32_ps)(V(sub_epi32)(six, V(set1_epi32)(32)));
+    return V(sub_epi32)(six, V(set1_epi32)(32));
+}
+
+INLINE void iq4_xs_scales(const uint8_t *head, int lane, int group, vecf scale[2], vecf minimum[2]) {
+    vecf k = V(cvtepi32_ps)(iq4_xs_scale(head, lane, group));
     with_bias(V(mul_ps)(halves_at(head, lane, 0), k), 127, scale, minimum);
 }
 
@@ -146,11 +150,30 @@ INLINE void tq1_scales(const uint8_t *head, int lane, int group, vecf scale[2], 
     minimum[0] = V(sub_ps)(V(setzero_ps)(), d);
 }
 
-STRIP_MUL(iq4_nl, .groups = 1, .head = 2, .code = 16, .wide = true, .codes = iq4_codes, .scales = iq4_nl_scales)
-STRIP_MUL(iq4_xs, .groups = 8, .head = 8, .code = 128, .wide = true, .codes = iq4_codes, .scales = iq4_xs_scales)
-STRIP_MUL(mxfp4, .groups = 1, .head = 1, .code = 16, .codes = mxfp4_codes, .scales = mxfp4_scales)
-STRIP_MUL(tq1_0, .groups = 8, .head = 2, .code = 52, .codes = tq1_codes, .scales = tq1_scales)
-STRIP_MUL(tq2_0, .groups = 8, .head = 2, .code = 64, .codes = tq2_codes, .scales = tq2_scales, TQ2_BLOCK)
+#if PITH_ISA_LEVEL == 2
+INLINE void iq4_xs_numbers(const uint8_t *head, block_numbers *out) {
+    for (int g = 0; g < 8; g++)
+        _mm_store_si128((__m128i *)(out->scale + g * STRIP_ROWS), _mm512_cvtepi32_epi8(iq4_xs_scale(head, 0, g)));
+}
+
+INLINE void tq_numbers(const uint8_t *head, block_numbers *out) {
+    (void)head;
+    memset(out->scale, 1, sizeof out->scale);
+}
+#define NUMBERS(planes_, name, ...) .planes = planes_, .numbers = name, .place = {__VA_ARGS__}
+#else
+#define NUMBERS(...) .numbers = NULL
+#endif
+
+STRIP_MUL(iq4_nl, .groups = 1, .head = 2, .code = 16, .bias = 127, .wide = true, .codes = iq4_codes,
+          .scales = iq4_nl_scales)
+STRIP_MUL(iq4_xs, .groups = 8, .head = 8, .code = 128, .bias = 127, .wide = true, .codes = iq4_codes,
+          .scales = iq4_xs_scales, NUMBERS(2, iq4_xs_numbers, 0))
+STRIP_MUL(mxfp4, .groups = 1, .head = 1, .code = 16, .bias = 12, .codes = mxfp4_codes, .scales = mxfp4_scales)
+STRIP_MUL(tq1_0, .groups = 8, .head = 2, .code = 52, .bias = 1, .codes = tq1_codes, .scales = tq1_scales,
+          NUMBERS(1, tq_numbers, 0))
+STRIP_MUL(tq2_0, .groups = 8, .head = 2, .code = 64, .bias = 1, .codes = tq2_codes, .scales = tq2_scales, TQ2_BLOCK,
+          NUMBERS(1, tq_numbers, 0, 1, 2, 3, 0, 1, 2, 3))
 
 const struct strip_kernels ISA_TABLE(strip_other) = {{[PITH_IQ4_NL] = iq4_nl_mul,
                                                       [PITH_IQ4_XS] = iq4_xs_mul,
