@@ -94,8 +94,7 @@ static var loss_convnext(work *w) {
         var p[8];
         for (int k = 0; k < 8; k++) p[k] = next(w);
         var h = grad_layer_norm(w->t, grad_conv(w->t, x, p[0], p[1], 1, 2, 64), p[2], p[3], 1e-6f);
-        h = grad_gelu(w->t, grad_linear(w->t, h, p[4], p[5]));
-        x = grad_linear(w->t, h, p[6], p[7]);
+        x = grad_feed_forward(w->t, h, p[4], p[5], p[6], p[7], false);
     }
     return mean_square(w, x);
 }
@@ -223,7 +222,7 @@ static var vit_block(work *w, var x) {
         v = heads_of(w, grad_linear(t, h, p[6], p[7]));
     x = grad_add(t, x, grad_linear(t, flat(w, grad_attention(t, q, k, v, false, 0)), p[8], p[9]));
     h = grad_layer_norm(t, x, p[10], p[11], 1e-6f);
-    return grad_add(t, x, grad_linear(t, grad_gelu(t, grad_linear(t, h, p[12], p[13])), p[14], p[15]));
+    return grad_add(t, x, grad_feed_forward(t, h, p[12], p[13], p[14], p[15], false));
 }
 
 static var loss_vit(work *w) {

@@ -57,8 +57,8 @@ static void sum_runs(void *user, int64_t begin, int64_t end, int worker) {
     for (int64_t i = begin; i < end; i++) {
         int64_t outer = i / s->runs, first = i % s->runs * s->run;
         int64_t rows = s->middle - first < s->run ? s->middle - first : s->run;
-        binary_kernel()->sum_rows(rows, s->inner, s->x + (outer * s->middle + first) * s->inner,
-                                  s->partial + i * s->inner);
+        binary_kernel()->sum_rows(rows, s->inner, s->x + (outer * s->middle + first) * s->inner, s->inner,
+                                  s->partial + i * s->inner, false);
     }
 }
 
@@ -81,4 +81,21 @@ void sum_middle(const float *x, int64_t outer, int64_t middle, int64_t inner, do
 
 void sum_rows(const float *x, int64_t rows, int64_t cols, float *to, bool add, arena *scratch) {
     sum_middle(x, 1, rows, cols, 1, to, add, scratch);
+}
+
+typedef struct part_sum {
+    const float *parts;
+    int64_t count, n;
+    float *to;
+    bool add;
+} part_sum;
+
+static void add_stretch(void *user, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const part_sum *s = user;
+    binary_kernel()->sum_rows(s->count, end - begin, s->parts + begin, s->n, s->to + begin, s->add);
+}
+
+void add_parts(const float *parts, int64_t count, int64_t n, float *to, bool add) {
+    parallel_for(n, EACH_GRAIN / 4, add_stretch, &(part_sum){parts, count, n, to, add});
 }

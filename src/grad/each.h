@@ -31,5 +31,7 @@ void sum_middle(const float *x, int64_t outer, int64_t middle, int64_t inner, do
                 arena *scratch);
 /* to[j] (+)= sum over rows of x[row][j] */
 void sum_rows(const float *x, int64_t rows, int64_t cols, float *to, bool add, arena *scratch);
+/* to[i] (+)= sum of count parts of n floats, in their order */
+void add_parts(const float *parts, int64_t count, int64_t n, float *to, bool add);
 
 #endif

@@ -54,8 +54,8 @@ typedef struct binary_kernels {
                  const float *x, float *y, bool add);
     /* y = x and which = place where x is higher */
     void (*higher)(int64_t n, const float *x, int32_t place, float *y, int32_t *which);
-    /* sum[j] = sum over rows of x[row][j], n columns, in order of the rows unless n is 1 */
-    void (*sum_rows)(int64_t rows, int64_t n, const float *x, float *sum);
+    /* sum[j] (+)= sum over rows of x[row * ldx + j], n columns, in order of the rows unless n and ldx are 1 */
+    void (*sum_rows)(int64_t rows, int64_t n, const float *x, int64_t ldx, float *sum, bool add);
 } binary_kernels;
 
 /* Norms of one row; isa/norm_fast.c */

@@ -47,12 +47,6 @@ typedef struct walk {
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* x in panels, or one sum of dy */
-static int64_t work_floats(const walk *k) {
-    int64_t x = panels_floats(CHUNK, k->in);
-    return x > k->out ? x : k->out;
-}
-
 static void backward_rows(const walk *k, int64_t run, int64_t first, int64_t rows, float *work) {
     const grad_call *c = k->c;
     const float *x = f32(c->in[0]) + first * k->in, *dy = f32(c->dout[0]) + first * k->out;
@@ -83,31 +77,16 @@ static void backward_rows(const walk *k, int64_t run, int64_t first, int64_t row
                                         .c = dw,
                                         .ldc = k->in});
     }
-    if (k->db) {
-        float *db = k->db + run * k->out;
-        binary_kernel()->sum_rows(rows, k->out, dy, begin ? db : work);
-        for (int64_t j = 0; !begin && j < k->out; j++) db[j] += work[j];
-    }
+    if (k->db) binary_kernel()->sum_rows(rows, k->out, dy, k->out, k->db + run * k->out, !begin);
 }
 
 static void backward_runs(void *user, int64_t begin, int64_t end, int worker) {
     const walk *k = user;
-    int64_t floats = work_floats(k);
+    int64_t floats = panels_floats(CHUNK, k->in);
     for (int64_t run = begin; run < end; run++) {
         int64_t last = least(k->rows, (run + 1) * k->run);
         for (int64_t i = run * k->run; i < last; i += CHUNK)
             backward_rows(k, run, i, least(CHUNK, last - i), k->work + worker * floats);
-    }
-}
-
-static void add_runs(void *user, int64_t begin, int64_t end, int worker) {
-    (void)worker;
-    const walk *k = user;
-    float *restrict dw = f32(k->c->din[1]);
-    if (k->c->fresh[1]) memset(dw + begin, 0, (size_t)(end - begin) * sizeof *dw);
-    for (int64_t run = 0; run < k->runs; run++) {
-        const float *restrict sum = k->dw + run * k->out * k->in;
-        for (int64_t i = begin; i < end; i++) dw[i] += sum[i];
     }
 }
 
@@ -119,10 +98,10 @@ static void backward_small(const grad_call *c, int64_t rows, int64_t in, int64_t
     panels_pack(&k.w, 0, out, f32(c->in[1]), in, false);
     if (c->din[1]) k.dw = op_scratch(c, (size_t)(k.runs * out * in) * sizeof(float));
     if (c->din[2]) k.db = op_scratch(c, (size_t)(k.runs * out) * sizeof(float));
-    k.work = op_scratch(c, (size_t)(parallel_threads() * work_floats(&k)) * sizeof(float));
+    k.work = op_scratch(c, (size_t)(parallel_threads() * panels_floats(CHUNK, in)) * sizeof(float));
     parallel_for(k.runs, 1, backward_runs, &k);
-    if (k.dw) parallel_for(out * in, EACH_GRAIN / 4, add_runs, &k);
-    if (k.db) sum_rows(k.db, k.runs, out, f32(c->din[2]), !c->fresh[2], c->scratch);
+    if (k.dw) add_parts(k.dw, k.runs, out * in, f32(c->din[1]), !c->fresh[1]);
+    if (k.db) add_parts(k.db, k.runs, out, f32(c->din[2]), !c->fresh[2]);
 }
 
 static void backward(const grad_call *c) {

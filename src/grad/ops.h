@@ -8,6 +8,9 @@
 
 /* Products. */
 var grad_linear(tape *t, var x, var w, var b); /* x (..., in), w (out, in), b (out) or VAR_NONE -> (..., out) */
+/* GELU (by_tanh: its approximation) between two linear layers: x (..., in), up (hidden, in), down (out, hidden); biases
+ * may be VAR_NONE -> (..., out) */
+var grad_feed_forward(tape *t, var x, var up, var up_bias, var down, var down_bias, bool by_tanh);
 /* a (..., m, k) or (..., k, m) if ta; b (..., k, n) or (..., n, k) if tb; equal leading sizes, or b without -> (..., m,
  * n) */
 var grad_matmul(tape *t, var a, var b, bool ta, bool tb);
@@ -101,6 +104,7 @@ var grad_straight_through(tape *t, var x, var hard);
 
 /* The operations themselves, one a line. */
 extern const grad_op grad_op_linear;
+extern const grad_op grad_op_feed_forward;
 extern const grad_op grad_op_matmul;
 extern const grad_op grad_op_conv;
 extern const grad_op grad_op_conv_transposed;

@@ -19,6 +19,11 @@ static inline var walk_linear(classifier_walk *w, var x) {
     return grad_linear(w->t, x, weight, bias);
 }
 
+static inline var walk_feed_forward(classifier_walk *w, var x) {
+    var up = walk_take(w), up_bias = walk_take(w), down = walk_take(w), down_bias = walk_take(w);
+    return grad_feed_forward(w->t, x, up, up_bias, down, down_bias, true);
+}
+
 static inline var walk_layer_norm(classifier_walk *w, var x, float epsilon) {
     var weight = walk_take(w), bias = walk_take(w);
     return grad_layer_norm(w->t, x, weight, bias, epsilon);

@@ -69,8 +69,7 @@ static var block(tape *t, void *user, const var *in, int count) {
     classifier_walk *w = user;
     var kernel = walk_take(w), bias = walk_take(w);
     var x = grad_conv(t, in[0], kernel, bias, 1, 3, grad_value(t, in[0])->shape[3]);
-    x = grad_gelu_tanh(t, walk_linear(w, walk_layer_norm(w, x, epsilon)));
-    x = walk_linear(w, x);
+    x = walk_feed_forward(w, walk_layer_norm(w, x, epsilon));
     return grad_add(t, in[0], grad_mul(t, x, walk_take(w)));
 }
 

@@ -60,8 +60,7 @@ static var block(tape *t, void *user, const var *in, int count) {
     var q = heads_of(w, h, batch), k = heads_of(w, h, batch), v = heads_of(w, h, batch);
     h = grad_reshape(t, grad_attention(t, q, k, v, false, 0), 3, (int64_t[]){batch, patches_of(c), c->width});
     x = grad_add(t, x, walk_linear(w, h));
-    h = grad_gelu_tanh(t, walk_linear(w, walk_layer_norm(w, x, epsilon)));
-    return grad_add(t, x, walk_linear(w, h));
+    return grad_add(t, x, walk_feed_forward(w, walk_layer_norm(w, x, epsilon)));
 }
 
 var vit_logits(classifier_walk *w, var x) {

@@ -3,6 +3,7 @@
 #include "grad/kernels.h"
 
 #include <math.h>
+#include <string.h>
 
 #define LOOP(value)                       \
     if (sa && sb)                         \
@@ -111,23 +112,24 @@ static void higher(int64_t n, const float *restrict x, int32_t place, float *res
 
 enum { WIDTH = 64 }; /* columns whose sums stay in registers */
 
-static void sum_rows(int64_t rows, int64_t n, const float *restrict x, float *restrict sum) {
-    if (n == 1) {
+static void sum_rows(int64_t rows, int64_t n, const float *restrict x, int64_t ldx, float *restrict sum, bool add) {
+    if (!add) memset(sum, 0, (size_t)n * sizeof *sum);
+    if (n == 1 && ldx == 1) {
         float all = 0;
         for (int64_t i = 0; i < rows; i++) all += x[i];
-        *sum = all;
+        *sum += all;
         return;
     }
     int64_t j = 0;
     for (; j + WIDTH <= n; j += WIDTH) {
-        float part[WIDTH] = {0};
+        float part[WIDTH];
+        for (int k = 0; k < WIDTH; k++) part[k] = sum[j + k];
         for (int64_t i = 0; i < rows; i++)
-            for (int k = 0; k < WIDTH; k++) part[k] += x[i * n + j + k];
+            for (int k = 0; k < WIDTH; k++) part[k] += x[i * ldx + j + k];
         for (int k = 0; k < WIDTH; k++) sum[j + k] = part[k];
     }
-    for (int64_t k = j; k < n; k++) sum[k] = 0;
     for (int64_t i = 0; i < rows; i++)
-        for (int64_t k = j; k < n; k++) sum[k] += x[i * n + k];
+        for (int64_t k = j; k < n; k++) sum[k] += x[i * ldx + k];
 }
 
 const binary_kernels ISA_TABLE(binary_table) = {forward, backward, swiglu, swiglu_backward, turn, higher, sum_rows};
