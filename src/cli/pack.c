@@ -127,12 +127,12 @@ static pith_status pack_model(command *c, const char *in, const char *out, pith_
     pack_options o = {.type = pith_value_text(v, "type"),
                       .rules = rules,
                       .rule_count = count,
-                      .importance = importance_of,
                       .base = pith_value_text(v, "base"),
                       .replace = c->force,
                       .verify = !pith_value_flag(v, "no-verify")};
     if (count > 256) return pith_fail(err, PITH_USAGE, "--tensor-type", -1, "expected at most 256 of them");
     for (size_t i = 0; i < count; i++) rules[i] = pith_value_item(v, "tensor-type", i);
+    if (pith_value_given(v, "imatrix") || pith_value_given(v, "calib")) o.importance = importance_of;
     double started = clock_seconds();
     model_source *s = NULL;
     pack_plan p = {0};

@@ -68,6 +68,7 @@ static pith_status plan_tensors(pack_plan *p, const model_source *s, const pack_
     if (lossless && o->rule_count)
         return pith_fail(err, PITH_USAGE, "--tensor-type", -1, "expected --type with it: lossless changes no tensor");
     describe(s, &model);
+    model.importance = o->importance != NULL;
     if (!lossless) st = pith_mix_open(&mix, o->type, o->rules, o->rule_count, &model, err);
     if (!lossless) p->file_type = pith_mix_file_type(o->type);
     for (size_t i = 0; i < s->count && st == PITH_OK; i++) st = plan_tensor(p, s, mix, i, err);

@@ -13,7 +13,7 @@
 
 typedef enum part { HEAD, EMBEDDING, VALUE, OUTPUT, DOWN, OTHER } part; /* of a decoder, by tensor name */
 
-typedef enum when { ALWAYS, FIRST_2, FIRST_4, FIRST_8TH, FIRST_16TH, MORE_BITS, GROUPED } when;
+typedef enum when { ALWAYS, FIRST_2, FIRST_4, FIRST_8TH, FIRST_16TH, BLIND_8TH, WEIGHED_8TH, MORE_BITS, GROUPED } when;
 
 typedef struct exception {
     uint8_t part, when;
@@ -49,6 +49,12 @@ static const mix_row mixes[] = {
     {"q4_k_m", PITH_Q4_K, 15, {{VALUE, MORE_BITS, PITH_Q6_K}, {DOWN, MORE_BITS, PITH_Q6_K}}},
     {"q5_k_s", PITH_Q5_K, 16, {{0}}},
     {"q5_k_m", PITH_Q5_K, 17, {{VALUE, MORE_BITS, PITH_Q6_K}, {DOWN, MORE_BITS, PITH_Q6_K}}},
+    {"q4_0_m", PITH_Q4_0, 2, {{DOWN, WEIGHED_8TH, PITH_Q4_1}}},
+    {"q4_1_m", PITH_Q4_1, 3, {{0}}},
+    {"q5_0_m", PITH_Q5_0, 8, {{DOWN, WEIGHED_8TH, PITH_Q5_1}}},
+    {"q5_1_m", PITH_Q5_1, 9, {{0}}},
+    {"iq4_nl_m", PITH_IQ4_NL, 25, {{VALUE, GROUPED, PITH_Q5_K}, {DOWN, BLIND_8TH, PITH_Q5_K}}},
+    {"iq4_xs_m", PITH_IQ4_XS, 30, {{VALUE, GROUPED, PITH_Q5_K}, {DOWN, BLIND_8TH, PITH_Q5_K}}},
     {"tq1_0_m", PITH_TQ1_0, 36, {{EMBEDDING, ALWAYS, PITH_Q4_K}}},
     {"tq2_0_m", PITH_TQ2_0, 37, {{EMBEDDING, ALWAYS, PITH_Q4_K}}},
 };
@@ -189,6 +195,8 @@ static bool applies(const mix_model *model, when w, int layer) {
     case FIRST_4: return layer < 4;
     case FIRST_8TH: return layer < eighth;
     case FIRST_16TH: return layer < n / 16;
+    case BLIND_8TH: return layer < eighth && !model->importance;
+    case WEIGHED_8TH: return layer < eighth && model->importance;
     case MORE_BITS: return layer < eighth || layer >= 7 * n / 8 || (layer - eighth) % 3 == 2;
     case GROUPED: return model->kv_heads > 0 && model->heads / model->kv_heads >= 4;
     default: return true;

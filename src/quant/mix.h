@@ -1,8 +1,8 @@
 /* quant/mix.h - which format each tensor of a model gets.
  *
  * A format's name ("q4_k") means that format for every matrix, embedding and head included. A name with _s, _m or _l is
- * a mix as llama.cpp makes it: sensitive matrices get more bits. llama.cpp's Q2_K is q2_k_m here; tq1_0_m and tq2_0_m
- * are its TQ1_0 and TQ2_0, which keep embedding and head at more bits. */
+ * a mix as llama.cpp makes it: sensitive matrices get more bits. Where llama.cpp's own name has no such ending it gets
+ * _m here: its Q2_K is q2_k_m, its Q4_0, which keeps the head at more bits, q4_0_m. */
 #ifndef QUANT_MIX_H
 #define QUANT_MIX_H
 
@@ -11,7 +11,8 @@
 typedef struct mix_model { /* what the choice depends on; zeros where unknown */
     int layers;
     int heads, kv_heads;
-    bool tied; /* no "output.weight": the embedding is also the head */
+    bool tied;       /* no "output.weight": the embedding is also the head */
+    bool importance; /* of weights is known */
 } mix_model;
 
 typedef struct mix_choice {

@@ -56,6 +56,16 @@ static void mixes_follow_their_tables(void **state) {
     assert_string_equal(chosen(m, "blk.9.attn_output.weight", 64, 256), "q3_k");
     assert_string_equal(chosen(m, "blk.9.ffn_up.weight", 64, 256), "q2_k");
     pith_mix_free(m);
+    for (int weighed = 0; weighed < 2; weighed++) {
+        m = opened("q4_0_m", NULL, 0, (mix_model){.layers = 16, .importance = weighed});
+        assert_string_equal(chosen(m, "output.weight", 64, 256), "q6_k");
+        assert_string_equal(chosen(m, "blk.1.ffn_down.weight", 64, 256), weighed ? "q4_1" : "q4_0");
+        assert_string_equal(chosen(m, "blk.2.ffn_down.weight", 64, 256), "q4_0");
+        pith_mix_free(m);
+        m = opened("iq4_nl_m", NULL, 0, (mix_model){.layers = 16, .importance = weighed});
+        assert_string_equal(chosen(m, "blk.1.ffn_down.weight", 64, 256), weighed ? "iq4_nl" : "q5_k");
+        pith_mix_free(m);
+    }
 }
 
 static void columns_that_do_not_divide(void **state) {
