@@ -25,5 +25,7 @@ static inline void amx_end(void) { __asm__ volatile("tilerelease" : :); }
     __asm__ volatile("tilestored %%tmm" #tile ", (%0,%1,1)" : : "r"(to), "r"((int64_t)(stride)) : "memory")
 /* sums[i][j] += products of a's bytes [i][4 k ..] with b's [k][4 j ..]; signs: ss, su, us or uu, of a and b. */
 #define AMX_MULTIPLY(signs, sums, a, b) __asm__ volatile("tdpb" #signs "d %%tmm" #b ", %%tmm" #a ", %%tmm" #sums : :)
+/* The same of pairs of bf16 numbers; sums are f32. */
+#define AMX_MULTIPLY_BF16(sums, a, b) __asm__ volatile("tdpbf16ps %%tmm" #b ", %%tmm" #a ", %%tmm" #sums : :)
 
 #endif

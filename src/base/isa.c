@@ -25,7 +25,7 @@ static bool has_tiles(void) {
     enum { ASK = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM of <asm/prctl.h>; a component of the saved state */
     unsigned a, b, c, d;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
-    bool has = d >> 24 & d >> 25 & 1; /* AMX-TILE, AMX-INT8 */
+    bool has = d >> 22 & d >> 24 & d >> 25 & 1; /* AMX-BF16, AMX-TILE, AMX-INT8 */
     return has && syscall(SYS_arch_prctl, ASK, TILE_DATA) == 0;
 #else
     return false;

@@ -15,7 +15,7 @@ typedef enum isa_level {
     ISA_SCALAR,
     ISA_AVX2,   /* AVX2, FMA, F16C, BMI2, POPCNT */
     ISA_AVX512, /* F BW DQ VL CD VBMI VNNI BF16 VPOPCNTDQ BITALG */
-    ISA_AMX,    /* the same and AMX-TILE, AMX-INT8 */
+    ISA_AMX,    /* the same and AMX-TILE, AMX-INT8, AMX-BF16 */
     ISA_LEVELS
 } isa_level;
 

@@ -11,4 +11,8 @@ struct plain_kernels {
                 int64_t ldy);
 };
 
+/* The same for f16 and bf16 and many rows of inputs, with AMX; in isa/plain_amx.c. */
+void plain_amx_mul(uint16_t type, const void *w, int64_t rows, int64_t cols, const float *x, int64_t n, float *y,
+                   int64_t ldy);
+
 #endif

@@ -4,6 +4,7 @@
  * reordered: logits are not part of any stream. */
 #include "base/isa.h"
 #include "model/attention.h"
+#include "tensor/isa/turn.h"
 
 #include <math.h>
 #include <string.h>
@@ -55,50 +56,13 @@ static float dot(const float *a, const float *b, int64_t n) {
 
 enum { SIDE = 16, CHUNK = 64, EIGHT = 8 }; /* products under way hide how long one takes */
 
-#if PITH_ISA_LEVEL == 2
-/* Rows of sixteen numbers to columns, in four steps of exchanges between rows 1, 2, 4 and 8 apart. */
-static void turn(const float *in, int64_t stride, float *out) {
-    const __m512i halves[2] = {_mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0),
-                               _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2)};
-    const __m512i quarters[2] = {_mm512_set_epi64(11, 10, 9, 8, 3, 2, 1, 0),
-                                 _mm512_set_epi64(15, 14, 13, 12, 7, 6, 5, 4)};
-    __m512 a[SIDE], b[SIDE];
-    for (int i = 0; i < SIDE; i++) a[i] = _mm512_loadu_ps(in + i * stride);
-    for (int i = 0; i < SIDE; i += 2) {
-        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
-        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
-    }
-    for (int i = 0; i < SIDE; i += 4)
-        for (int k = 0; k < 2; k++) {
-            __m512d low = _mm512_castps_pd(b[i + k]), high = _mm512_castps_pd(b[i + 2 + k]);
-            a[i + 2 * k] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
-            a[i + 2 * k + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
-        }
-    for (int i = 0; i < SIDE; i += 8)
-        for (int k = 0; k < 4; k++)
-            for (int h = 0; h < 2; h++)
-                b[i + k + 4 * h] = _mm512_castpd_ps(
-                    _mm512_permutex2var_pd(_mm512_castps_pd(a[i + k]), halves[h], _mm512_castps_pd(a[i + 4 + k])));
-    for (int k = 0; k < 8; k++)
-        for (int h = 0; h < 2; h++)
-            a[k + 8 * h] = _mm512_castpd_ps(
-                _mm512_permutex2var_pd(_mm512_castps_pd(b[k]), quarters[h], _mm512_castps_pd(b[8 + k])));
-    for (int i = 0; i < SIDE; i++) _mm512_storeu_ps(out + i * SIDE, a[i]);
-}
-#else
-static void turn(const float *in, int64_t stride, float *out) {
-    for (int i = 0; i < SIDE; i++)
-        for (int k = 0; k < SIDE; k++) out[k * SIDE + i] = in[i * stride + k];
-}
-#endif
-
 /* Sixteen keys side by side: key j of `out` is column j. */
 static int64_t widen_across(uint16_t type, const uint8_t *k, int64_t n, int64_t dim, float *out) {
     float wide[SIDE * MAX_DIM];
     int64_t bytes = 0, i = 0;
     for (int64_t j = 0; j < n; j++) bytes += widen(type, k + bytes, dim, wide + j * dim);
     memset(wide + n * dim, 0, (size_t)((SIDE - n) * dim) * sizeof *wide);
-    for (; i + SIDE <= dim; i += SIDE) turn(wide + i, dim, out + i * SIDE);
+    for (; i + SIDE <= dim; i += SIDE) turn16(wide + i, dim, out + i * SIDE);
     for (; i < dim; i++)
         for (int64_t j = 0; j < SIDE; j++) out[i * SIDE + j] = wide[j * dim + i];
     return bytes;

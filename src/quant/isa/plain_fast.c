@@ -2,7 +2,7 @@
  *
  * One row of inputs is bound by memory: four rows of weights at a time, widened on the way, with sums in f32. For many,
  * a panel of rows is widened once, side by side for sixteen (AVX2: eight) lanes, and meets tiles of tokens in
- * registers; products and sums are f32 throughout. */
+ * registers; products and sums are f32 throughout. With AMX that is done in tiles of bf16 pairs (plain_amx.c). */
 #include "base/isa.h"
 #include "quant/plain.h"
 #include "tensor/tensor.h"
@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #endif
 
-enum { SOME = 64 }; /* rows of inputs above which panels pay */
+enum { SOME = 64, SOME_FOR_TILES = 16 }; /* rows of inputs from which on panels pay; tiles of AMX */
 
 static float one_float(uint16_t type, const void *w, int64_t i) {
     if (type == PITH_F32) return ((const float *)w)[i];
@@ -149,6 +149,12 @@ static void many(uint16_t type, const uint8_t *w, int64_t stride, int64_t rows, 
 static void mul(uint16_t type, const void *w, int64_t rows, int64_t cols, const float *x, int64_t n, float *y,
                 int64_t ldy) {
     int64_t stride = cols * pith_types[type].block_bytes;
+#if PITH_ISA_LEVEL == 2
+    if (n >= SOME_FOR_TILES && type != PITH_F32 && isa_active() >= ISA_AMX) {
+        plain_amx_mul(type, w, rows, cols, x, n, y, ldy);
+        return;
+    }
+#endif
     if (n >= SOME) many(type, w, stride, rows, cols, x, n, y, ldy);
     else if (type == PITH_F32) few(PITH_F32, w, stride, rows, cols, x, n, y, ldy);
     else if (type == PITH_F16) few(PITH_F16, w, stride, rows, cols, x, n, y, ldy);
