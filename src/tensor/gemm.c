@@ -67,6 +67,9 @@ void gemm_run(const gemm *g, arena *scratch) {
     }
     int64_t batch = g->batch ? g->batch : 1;
     bool small = (double)batch * (double)g->m * (double)g->n * (double)g->k < SMALL;
-    if (!small && onednn_usable() && onednn_gemm(g, scratch)) return;
+    /* oneDNN cuts a product in as many pieces as there are threads: where one thread is held up, all wait. Narrow ones
+     * and long sums it still does faster than we do */
+    bool ours = small || (!g->bf16 && !g->ta && g->m >= 256 && g->n >= 128 && g->k >= 128);
+    if (!ours && onednn_usable() && onednn_gemm(g, scratch)) return;
     gemm_own(g, scratch);
 }

@@ -10,7 +10,8 @@
 
 #include <assert.h>
 
-enum { TILE_M = 96, TILE_N = 256 };
+/* ROW: of a straightened block; not a power of two, or rows would push each other out of L1 */
+enum { TILE_M = 96, TILE_N = 256, ROW = PANEL_ROWS + 16 };
 
 typedef struct own {
     const gemm *g;
@@ -43,6 +44,21 @@ static void pack_blocks(void *user, int64_t begin, int64_t end, int worker) {
     }
 }
 
+/* A's rows lie as columns: they are turned block by block. */
+static void multiply_straightened(const gemm *g, const panels *p, int64_t n0, int64_t n1, panel_product t,
+                                  float *rows) {
+    const float *a = t.a;
+    t.a = rows, t.ars = ROW;
+    int64_t k = 0;
+    do {
+        int64_t last = least(g->k, k + PANEL_ROWS);
+        gemm_tiles()->transpose(last - k, t.m, a + k * g->lda, g->lda, rows, ROW);
+        panels_multiply(p, k, last, n0, n1, t);
+        t.from = t.c, t.ldf = t.ldc;
+        k += PANEL_ROWS;
+    } while (k < g->k);
+}
+
 static void multiply_tile(const own *o, int64_t index, float *rows) {
     const gemm *g = o->g;
     int64_t batch = index / (o->tiles_m * o->tiles_n), at = index % (o->tiles_m * o->tiles_n);
@@ -53,16 +69,14 @@ static void multiply_tile(const own *o, int64_t index, float *rows) {
     t.c = g->c + batch * g->sc + i * g->ldc + j;
     if (g->add) t.from = t.c, t.ldf = t.ldc;
     if (g->bias) t.from = g->bias + j, t.ldf = 0;
-    if (g->ta) {
-        gemm_tiles()->transpose(g->k, t.m, t.a, g->lda, rows, g->k);
-        t.a = rows, t.ars = g->k;
-    }
-    panels_multiply(&p, 0, g->k, j, j + least(TILE_N, g->n - j), t);
+    int64_t n = least(TILE_N, g->n - j);
+    if (g->ta) multiply_straightened(g, &p, j, j + n, t, rows);
+    else panels_multiply(&p, 0, g->k, j, j + n, t);
 }
 
 static void multiply_tiles(void *user, int64_t begin, int64_t end, int worker) {
     const own *o = user;
-    for (int64_t i = begin; i < end; i++) multiply_tile(o, i, o->a ? o->a + worker * TILE_M * o->g->k : NULL);
+    for (int64_t i = begin; i < end; i++) multiply_tile(o, i, o->a ? o->a + worker * TILE_M * ROW : NULL);
 }
 
 void gemm_own(const gemm *g, arena *scratch) {
@@ -73,7 +87,7 @@ void gemm_own(const gemm *g, arena *scratch) {
     own o = {.g = g, .copies = g->sb ? batch : 1};
     o.tiles_m = pieces(g->m, TILE_M), o.tiles_n = pieces(g->n, TILE_N);
     o.b = space(scratch, o.copies * panels_floats(g->k, g->n));
-    if (g->ta) o.a = space(scratch, parallel_threads() * TILE_M * g->k);
+    if (g->ta) o.a = space(scratch, parallel_threads() * TILE_M * ROW);
     /* below some thousand multiplications waking threads costs more than it saves */
     int64_t blocks = o.copies * pieces(g->k, PANEL_ROWS), tiles = batch * o.tiles_m * o.tiles_n;
     bool small = (double)batch * (double)g->m * (double)g->n * (double)g->k < 1 << 18;
