@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-enum { ROWS_A_TASK = 64, ROWS_FOR_ONE = 32 }; /* the fewer, the shorter threads wait for the last; n == 1: the latter */
+enum { ROWS_A_TASK = 64, ROWS_FOR_ONE = 64 }; /* the fewer, the shorter threads wait for the last; n == 1: the latter */
 
 pith_status linear_prepare(linear *l, pith_error *err) {
     if (!l->w.format->prepare) return PITH_OK;

@@ -211,7 +211,9 @@ ISA_DECLARE(struct strip_kernels, strip_k);
 ISA_DECLARE(struct strip_kernels, strip_other);
 
 static void (*kernel_of(uint16_t type))(const strip_call *) {
-    const struct strip_kernels *files[] = {ISA_SELECT(strip_legacy), ISA_SELECT(strip_k), ISA_SELECT(strip_other)};
+    isa_level level = isa_active();
+    const struct strip_kernels *files[] = {ISA_AT(strip_legacy, level), ISA_AT(strip_k, level),
+                                           ISA_AT(strip_other, level)};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         if (files[i]->mul[type]) return files[i]->mul[type];
     return NULL;
