@@ -13,8 +13,9 @@
 #include <math.h>
 
 /* A tile is QUERIES rows, the last one fewer than SPARE more, which alone would be poor work. Products of queries with
- * keys go by STRIP rows, that causal ones leave out more of what nobody sees. */
-enum { QUERIES = 48, SPARE = 12, STRIP = 24, LANES = 32 };
+ * keys go by STRIP rows, that causal ones leave out more of what nobody sees. FEW keys
+ * stay in L1 as they lie. */
+enum { QUERIES = 48, SPARE = 12, STRIP = 24, LANES = 32, FEW = 56 };
 
 typedef struct attention_attr {
     bool causal;
@@ -76,13 +77,26 @@ static void columns(const sizes *s, const float *k, float *to) {
     gemm_tiles()->transpose(s->past, s->size, k, s->ldk, to, s->lds);
 }
 
+typedef struct head_rows {
+    const float *x;
+    int64_t ld;
+} head_rows;
+
+/* Rows of one group, next to each other where there are many: as they lie, they would share a few places of L1. */
+static head_rows together(const sizes *s, const float *x, float *to) {
+    if (s->past <= FEW) return (head_rows){x, s->ldk};
+    for (int64_t i = 0; i < s->past; i++) memcpy(to + i * s->size, x + i * s->ldk, (size_t)s->size * sizeof *to);
+    return (head_rows){to, s->size};
+}
+
 static void forward_head(const job *j, int64_t b, int64_t h, float *scratch) {
     const sizes *s = &j->s;
     const grad_call *c = j->c;
     const gemm_kernels *mm = gemm_tiles();
     int64_t key = (b * s->past * s->groups + h / s->share) * s->size, strip = s->causal ? STRIP : QUERIES;
-    float *kt = scratch, *p = kt + s->size * s->lds;
+    float *kt = scratch, *copy = kt + s->size * s->lds, *p = copy + s->size * s->lds;
     columns(s, f32(c->in[1]) + key, kt);
+    head_rows v = together(s, f32(c->in[2]) + key, copy);
     for (int64_t i = 0, m; i < s->time; i += m) {
         m = cut(s->time - i, strip);
         int64_t at = ((b * s->time + i) * s->heads + h) * s->size, n = seen(s, i + m - 1);
@@ -94,7 +108,7 @@ static void forward_head(const job *j, int64_t b, int64_t h, float *scratch) {
             *log_sum = own ? softmax_kernel()->forward(own, rounded(n), s->scale, row, row) : 0;
             if (!own) memset(row, 0, (size_t)n * sizeof *row);
         }
-        mm->tile(m, s->size, n, p, s->lds, 1, f32(c->in[2]) + key, s->ldk, f32(c->out[0]) + at, s->ldq, false);
+        mm->tile(m, s->size, n, p, s->lds, 1, v.x, v.ld, f32(c->out[0]) + at, s->ldq, false);
     }
 }
 
@@ -112,7 +126,7 @@ static job start(const grad_call *c, int64_t floats_past, int64_t score_tiles) {
 }
 
 static void forward(const grad_call *c) {
-    job j = start(c, 1, 1);
+    job j = start(c, 2, 1);
     parallel_for(j.s.batch * j.s.heads, 1, forward_heads, &j);
 }
 
@@ -144,10 +158,12 @@ static void backward_group(const job *j, int64_t b, int64_t g, float *scratch) {
     const grad_call *c = j->c;
     const gemm_kernels *mm = gemm_tiles();
     int64_t key = (b * s->past * s->groups + g) * s->size, strip = s->causal ? STRIP : QUERIES;
-    float *kt = scratch, *vt = kt + s->size * s->lds, *p = vt + s->size * s->lds, *ds = p + (QUERIES + SPARE) * s->lds;
+    float *kt = scratch, *vt = kt + s->size * s->lds, *copy = vt + s->size * s->lds, *p = copy + s->size * s->lds,
+          *ds = p + (QUERIES + SPARE) * s->lds;
     float *dq = f32(c->din[0]), *dk = f32(c->din[1]), *dv = f32(c->din[2]);
     columns(s, f32(c->in[1]) + key, kt);
     columns(s, f32(c->in[2]) + key, vt);
+    head_rows k = together(s, f32(c->in[1]) + key, copy);
     if (dk && c->fresh[1]) clear_rows(dk + key, s->past, s->ldk, s->size);
     if (dv && c->fresh[2]) clear_rows(dv + key, s->past, s->ldk, s->size);
     for (int64_t h = g * s->share; h < (g + 1) * s->share; h++)
@@ -158,8 +174,8 @@ static void backward_group(const job *j, int64_t b, int64_t g, float *scratch) {
                 rows = cut(m - r, strip);
                 scores_backward(j, b, h, i + r, rows, n, kt, vt, p + r * s->lds, ds + r * s->lds);
                 if (dq)
-                    mm->tile(rows, s->size, seen(s, i + r + rows - 1), ds + r * s->lds, s->lds, 1, f32(c->in[1]) + key,
-                             s->ldk, dq + at + r * s->ldq, s->ldq, !c->fresh[0]);
+                    mm->tile(rows, s->size, seen(s, i + r + rows - 1), ds + r * s->lds, s->lds, 1, k.x, k.ld,
+                             dq + at + r * s->ldq, s->ldq, !c->fresh[0]);
             }
             if (dk) mm->tile(n, s->size, m, ds, 1, s->lds, f32(c->in[0]) + at, s->ldq, dk + key, s->ldk, true);
             if (dv) mm->tile(n, s->size, m, p, 1, s->lds, f32(c->dout[0]) + at, s->ldq, dv + key, s->ldk, true);
@@ -173,7 +189,7 @@ static void backward_groups(void *user, int64_t begin, int64_t end, int worker) 
 }
 
 static void backward(const grad_call *c) {
-    job j = start(c, 2, 2);
+    job j = start(c, 3, 2);
     parallel_for(j.s.batch * j.s.groups, 1, backward_groups, &j);
 }
 
