@@ -26,12 +26,15 @@ static float k[CAPACITY * MOST_HEADS * MOST_DIM], v[CAPACITY * MOST_HEADS * MOST
 static double reference(const shape *s, int64_t position, const float *query, int64_t head, int64_t feature) {
     int64_t kv = head / (s->heads / s->kv_heads), width = s->kv_heads * s->dim;
     int64_t from = s->window && position + 1 > s->window ? position + 1 - s->window : 0;
-    double sum = 0, mixed = 0;
+    double sum = 0, mixed = 0, high = -INFINITY;
     for (int64_t j = from; j <= position; j++) {
         double dot = 0;
         for (int64_t i = 0; i < s->dim; i++) dot += (double)query[i] * (double)k[j * width + kv * s->dim + i];
-        double weight = exp(dot / sqrt((double)s->dim));
-        sum += weight, mixed += weight * (double)v[j * width + kv * s->dim + feature];
+        double score = dot / sqrt((double)s->dim), shrink = score > high ? exp(high - score) : 1;
+        high = score > high ? score : high;
+        double weight = exp(score - high);
+        sum = sum * shrink + weight;
+        mixed = mixed * shrink + weight * (double)v[j * width + kv * s->dim + feature];
     }
     return mixed / sum;
 }
@@ -80,7 +83,41 @@ static void equals_sums_in_double_precision(void **state) {
     isa_force(isa_detected());
 }
 
+/* Scores hundreds apart, where most exponentials are nothing; then a key that is no number. */
+static void scores_far_apart(void **state) {
+    (void)state;
+    enum { N = 150, DIM = 64 };
+    const shape s = {PITH_F16, 1, 1, DIM, 0};
+    static uint8_t bytes[2 * CAPACITY * DIM * 2];
+    cache_block c = {.type = PITH_F16,
+                     .kv_heads = 1,
+                     .capacity = CAPACITY,
+                     .head_dim = DIM,
+                     .row_bytes = DIM * 2,
+                     .keys = bytes,
+                     .values = bytes + CAPACITY * DIM * 2};
+    rng r = rng_new(7, 8);
+    for (int i = 0; i < N * DIM; i++) {
+        k[i] = pith_f16_to_f32(pith_f32_to_f16(40 * (float)rng_normal(&r)));
+        v[i] = (float)rng_normal(&r), q[i] = 4 * (float)rng_normal(&r);
+    }
+    for (isa_level level = ISA_SCALAR; level <= isa_detected(); level++) {
+        isa_force(level);
+        float *scratch = calloc((size_t)attention_scratch(&c, 1), sizeof *scratch);
+        check(&s, &c, scratch, 0, N);
+        float kept = k[3 * DIM];
+        k[3 * DIM] = NAN;
+        cache_store(&c, 0, N, k, v);
+        attention_run(&c, 1, 0, N, 0, q, out, scratch);
+        for (int i = 0; i < N; i++) assert_int_equal(isnan(out[i * DIM]) != 0, i >= 3);
+        k[3 * DIM] = kept;
+        free(scratch);
+    }
+    isa_force(isa_detected());
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(equals_sums_in_double_precision)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(equals_sums_in_double_precision),
+                                       cmocka_unit_test(scores_far_apart)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
