@@ -249,23 +249,23 @@ static float largest(const float *s, int64_t n, float m) {
     return m;
 }
 
-/* Whether e^x, x <= 0, counts as zero: e^-80 and less is nothing beside the largest, e^0, and numbers without all their
- * bits, or out of the range of expf, take ten times as long. Not so NaN, which must be seen; bits tell it, here where
- * comparisons may not. */
-static bool vanishes(float x) {
-    uint32_t magnitude;
-    memcpy(&magnitude, &x, sizeof magnitude);
-    magnitude &= 0x7fffffff;
-    return magnitude > 0x42a00000 && magnitude <= 0x7f800000; /* 80, infinity */
+/* x <= 0, but -60 at least: e^-60 is nothing beside the largest, e^0, and numbers without all their bits, or out of the
+ * range of expf, take ten times as long. Not so NaN, which must be seen: bits tell it, here where comparisons may not.
+ * Nor is it a choice of two numbers, which the compiler would make after expf. */
+static float not_far(float x) {
+    const uint32_t sixty = 0x42700000, infinite = 0x7f800000, sign = 0x80000000;
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t far = (uint32_t)((bits & ~sign) > sixty) & (uint32_t)((bits & ~sign) <= infinite);
+    bits ^= (bits ^ (sixty | sign)) & (0 - far);
+    memcpy(&x, &bits, sizeof x);
+    return x;
 }
 
 static float exponentials(float *s, int64_t n, float m) {
     float sum = 0;
     for (int64_t i = 0; i < n; i++) {
-        float x = s[i] - m;
-        bool zero = vanishes(x);
-        float e = expf(zero ? -80 : x);
-        s[i] = zero ? 0 : e;
+        s[i] = expf(not_far(s[i] - m));
         sum += s[i];
     }
     return sum;
