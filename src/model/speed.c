@@ -71,10 +71,13 @@ typedef struct measurement {
     bool decode;
 } measurement;
 
+/* As with the memory probe, the first pass through the weights brings into the caches what stays there. */
 static pith_status measure_once(measurement *w, double *seconds, pith_error *err) {
     llama_session_rewind(w->session, 0);
     pith_status s = PITH_OK;
     int32_t token = 1;
+    if (w->decode) s = llama_session_append(w->session, &token, 1, 1, w->logits, err);
+    if (w->decode) llama_session_rewind(w->session, 0);
     double began = clock_seconds();
     if (!w->decode) s = llama_session_append(w->session, w->prompt, w->tokens, 1, w->logits, err);
     for (int64_t i = 0; w->decode && i < w->tokens && s == PITH_OK; i++) {
