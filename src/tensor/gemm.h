@@ -25,7 +25,7 @@ typedef struct gemm {
 } gemm;
 
 void gemm_run(const gemm *g, arena *scratch);
-void gemm_own(const gemm *g, arena *scratch); /* never oneDNN: for tests, and the fallback; ignores bf16 */
+void gemm_own(const gemm *g, arena *scratch); /* never oneDNN; ignores bf16 */
 
 /* A block of C from panels of packed B: C = from + A B, or A B where `from` is NULL. */
 typedef struct gemm_block {

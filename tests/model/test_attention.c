@@ -44,7 +44,8 @@ static void check(const shape *s, const cache_block *c, float *scratch, int64_t 
     cache_store(c, position, n, k + position * width, v + position * width);
     attention_run(c, s->heads, position, n, s->window, q, out, scratch);
     double allowed = s->type == PITH_F16 ? 3e-3 : 3e-2;
-    for (int64_t i = 0; i<n; i += n> 1 ? n - 1 : 1)
+    int64_t step = n > 1 ? n - 1 : 1; /* the first and the last */
+    for (int64_t i = 0; i < n; i += step)
         for (int64_t h = 0; h < s->heads; h++)
             for (int64_t e = 0; e < s->dim; e += 7) {
                 int64_t at = (i * s->heads + h) * s->dim;

@@ -283,6 +283,20 @@ INLINE void decode_part(const strip_traits *t, const uint8_t *head, const uint8_
         }
 }
 
+/* Columns from group `first` on of the strips' part that begins at `row`, times the tile that begins at token i. */
+INLINE gemm_call call_of(const strip_call *c, const uint8_t *codes, const float *numbers, int64_t first, int64_t groups,
+                         int64_t row, int64_t i) {
+    return (gemm_call){.codes = codes,
+                       .numbers = numbers,
+                       .first = first,
+                       .groups = groups,
+                       .rows = c->rows - row,
+                       .x = c->x + activation_bytes(ACTIVATION_Q8, i, c->cols),
+                       .cols = c->cols,
+                       .y = c->y + i * c->ldy + row,
+                       .ldy = c->ldy};
+}
+
 #if PITH_ISA_LEVEL == 2
 #include "quant/isa/strip_tiles.h"
 #endif
@@ -304,15 +318,7 @@ INLINE void multiply_strips(const strip_traits *t, const strip_call *c) {
             for (int64_t i = 0; i < c->n;) {
                 int tile = activation_tile(c->n - i);
                 for (int64_t p = from; p < to; p++) {
-                    gemm_call call = {.codes = d.codes[p - from],
-                                      .numbers = d.numbers[p - from],
-                                      .first = first,
-                                      .groups = count,
-                                      .rows = c->rows - p * LANES,
-                                      .x = c->x + activation_bytes(ACTIVATION_Q8, i, c->cols),
-                                      .cols = c->cols,
-                                      .y = c->y + i * c->ldy + p * LANES,
-                                      .ldy = c->ldy};
+                    gemm_call call = call_of(c, d.codes[p - from], d.numbers[p - from], first, count, p * LANES, i);
                     gemm(&call, tile);
                 }
                 i += tile;

@@ -56,15 +56,8 @@ INLINE void multiply_groups(const strip_traits *t, const strip_call *c, int64_t 
             }
             for (int64_t i = 0; i < n; i += ACTIVATION_TILE)
                 for (int64_t s = from; s < to; s++) {
-                    gemm_call call = {.codes = d.codes[s - from],
-                                      .numbers = d.numbers[s - from],
-                                      .first = first,
-                                      .groups = count,
-                                      .rows = c->rows - s * STRIP_ROWS,
-                                      .x = c->x + activation_bytes(ACTIVATION_Q8, i, c->cols),
-                                      .cols = c->cols,
-                                      .y = c->y + i * c->ldy + s * STRIP_ROWS,
-                                      .ldy = c->ldy};
+                    gemm_call call =
+                        call_of(c, d.codes[s - from], d.numbers[s - from], first, count, s * STRIP_ROWS, i);
                     strip_amx_groups(&call, t->bias);
                 }
         }
