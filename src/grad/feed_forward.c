@@ -229,8 +229,9 @@ static void forward_f64(const grad_call *c) {
 
 static void sample(rng *r, int k, grad_case *c) {
     (void)r;
-    static const int64_t sizes[][4] = {{3, 5, 7, 2}, {1, 1, 1, 1}, {0, 3, 4, 2}, {203, 3, 35, 5}, {2, 3, 300, 5}};
-    const int64_t *s = sizes[k / 2]; /* rows, in, hidden, out */
+    static const int64_t sizes[][4] = {{3, 5, 7, 2},   {1, 1, 1, 1},   {0, 3, 4, 2}, {203, 3, 35, 5},
+                                       {2, 3, 300, 5}, {3300, 1, 2, 1}}; /* the last: runs of several stretches */
+    const int64_t *s = sizes[k / 2];                                     /* rows, in, hidden, out */
     case_input(c, -1, 1, CASE_SHAPE(s[0], 1, s[1]));
     case_input(c, -1, 1, CASE_SHAPE(s[2], s[1]));
     if (k == 0) case_absent(c);
@@ -245,7 +246,7 @@ const grad_op grad_op_feed_forward = {.name = "feed_forward",
                                       .keep_in = 1 << X | 1 << UP | 1 << DOWN,
                                       .deterministic = true,
                                       .fresh_ok = true,
-                                      .cases = 10,
+                                      .cases = 12,
                                       .shape = shape,
                                       .forward = forward,
                                       .backward = backward,

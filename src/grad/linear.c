@@ -137,8 +137,9 @@ static void forward_f64(const grad_call *c) {
 
 static void sample(rng *r, int k, grad_case *c) {
     (void)r;
-    static const int64_t sizes[][3] = {{1, 1, 1},    {5, 7, 3}, {0, 4, 3},
-                                       {33, 37, 35}, {3, 0, 2}, {1111, 5, 3}}; /* rows, in, out */
+    static const int64_t sizes[][3] = {
+        {1, 1, 1},    {5, 7, 3}, {0, 4, 3},
+        {33, 37, 35}, {3, 0, 2}, {4200, 2, 1}}; /* rows, in, out; the last: runs of several stretches */
     const int64_t *s = sizes[k];
     case_input(c, -1, 1, CASE_SHAPE(s[0], 1, s[1]));
     case_input(c, -1, 1, CASE_SHAPE(s[2], s[1]));
