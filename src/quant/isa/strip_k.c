@@ -131,13 +131,73 @@ INLINE void q4_numbers(const uint8_t *head, block_numbers *out) {
 INLINE void q6_numbers(const uint8_t *head, block_numbers *out) {
     for (int k = 0; k < 16; k += 4) keep(out->scale, k, head_at(head, 2 + k));
 }
+
+/* Scales and minima of a block as 16-bit numbers: a lane has those of both halves of a group. */
+typedef struct pairs_of_numbers {
+    vec scale[8], minimum[8];
+} pairs_of_numbers;
+
+/* Four times sixteen bytes to four bytes a lane: the first, third, second and fourth, so that the even ones are the
+ * numbers of a group, and the odd ones those of the next. */
+INLINE vec turned(vec v) {
+    const vec row = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const vec from =
+        _mm512_or_si512(_mm512_mullo_epi32(row, _mm512_set1_epi32(0x01010101)), _mm512_set1_epi32(0x30102000));
+    return _mm512_permutexvar_epi8(from, v);
+}
+
+INLINE void q2_pairs(const uint8_t *head, pairs_of_numbers *out) {
+    const vec low = _mm512_set1_epi16(15);
+    for (int k = 0; k < 4; k++) {
+        vec both = turned(head_at(head, 4 + 4 * k));
+        for (int i = 0; i < 2; i++) {
+            out->scale[2 * k + i] = right(both, 8 * i) & low;
+            out->minimum[2 * k + i] = right(both, 8 * i + 4) & low;
+        }
+    }
+}
+
+/* The sums of codes behind a block's numbers, of both halves of each group; where the scale is 0, anything. */
+INLINE void whole_sums(const float *number, int16_t out[16]) {
+    const vec from = _mm512_set_epi32(30, 29, 26, 25, 22, 21, 18, 17, 14, 13, 10, 9, 6, 5, 2, 1);
+    vecf both = _mm512_permutex2var_ps(_mm512_loadu_ps(number), from, _mm512_loadu_ps(number + 16));
+    vec whole = _mm512_cvtps_epi32(_mm512_mul_ps(both, _mm512_set1_ps(1 / number[ACTIVATION_SCALE])));
+    _mm256_store_si256((__m256i *)out, _mm512_cvtepi32_epi16(whole));
+}
+
+/* All in whole numbers: the products of half a group have 14 bits, besides those of the place of their codes, which go
+ * as two are put side by side, so that one step multiplies both with their scales. */
+INLINE vecf q2_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number) {
+    _Alignas(32) int16_t sums[16];
+    pairs_of_numbers k;
+    vec dot = VS(setzero)(), offset = VS(setzero)(), lower = _mm512_set1_epi32(0xffff);
+    whole_sums(number, sums);
+    q2_pairs(head, &k);
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++, x += 32) {
+        const int place = 2 * (g % 4);
+        vec c[WORDS];
+        q2_codes(code, g, c);
+        vec low = _mm512_srli_epi32(half_dot(c, x, false), place);
+        vec high = _mm512_slli_epi32(half_dot(c + WORDS / 2, x + 16, false), 16 - place);
+        dot = _mm512_dpwssd_epi32(dot, high | (low & lower), k.scale[g]);
+        int32_t pair;
+        memcpy(&pair, sums + 2 * g, sizeof pair);
+        offset = _mm512_dpwssd_epi32(offset, k.minimum[g], _mm512_set1_epi32(pair));
+    }
+    vecf low = _mm512_mul_ps(halves_at(head, 0, 2), _mm512_cvtepi32_ps(offset));
+    vecf all = _mm512_fmsub_ps(halves_at(head, 0, 0), _mm512_cvtepi32_ps(dot), low);
+    return _mm512_mul_ps(all, spread(number + ACTIVATION_SCALE));
+}
 #define NUMBERS(planes_, name, ...) .planes = planes_, .by_block = true, .numbers = name, .place = {__VA_ARGS__}
+#define BLOCK(name) .block = name
 #else
 #define NUMBERS(...) .numbers = NULL
+#define BLOCK(name) .block = NULL
 #endif
 
 STRIP_MUL(q2_k, .groups = 8, .head = 20, .code = 64, .by_half = true, .codes = q2_codes, .scales = q2_scales,
-          NUMBERS(1, q2_numbers, 0, 1, 2, 3, 0, 1, 2, 3))
+          NUMBERS(1, q2_numbers, 0, 1, 2, 3, 0, 1, 2, 3), BLOCK(q2_block))
 STRIP_MUL(q3_k, .groups = 8, .head = 14, .code = 96, .by_half = true, .codes = q3_codes, .scales = q3_scales, .bias = 4,
           NUMBERS(1, q3_numbers, 0, 1, 2, 2, 0, 1, 2, 2))
 STRIP_MUL(q4_k, .groups = 8, .head = 16, .code = 128, .codes = q4_codes, .scales = q4_scales,
