@@ -9,7 +9,10 @@
 #include <string.h>
 
 ISA_DECLARE(gemm_kernels, gemm_kernel_table);
+ISA_DECLARE(panel_kernels, gemm_amx_table);
+
 const gemm_kernels *gemm_tiles(void) { return ISA_SELECT(gemm_kernel_table); }
+const panel_kernels *gemm_bf16_tiles(void) { return isa_active() < ISA_AMX ? NULL : ISA_SELECT(gemm_amx_table); }
 
 enum { SMALL = 16 * 1024 };
 
@@ -69,7 +72,8 @@ void gemm_run(const gemm *g, arena *scratch) {
     bool small = (double)batch * (double)g->m * (double)g->n * (double)g->k < SMALL;
     /* oneDNN cuts a product in as many pieces as there are threads: where one thread is held up, all wait. Narrow ones
      * and long sums it still does faster than we do */
-    bool ours = small || (!g->bf16 && !g->ta && g->m >= 256 && g->n >= 128 && g->k >= 128);
+    bool ours = small || (g->bf16 ? gemm_bf16_tiles() && g->m >= 32 && g->n >= 32 && g->k >= 32
+                                  : !g->ta && g->m >= 256 && g->n >= 128 && g->k >= 128);
     if (!ours && onednn_usable() && onednn_gemm(g, scratch)) return;
     gemm_own(g, scratch);
 }

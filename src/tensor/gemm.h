@@ -25,19 +25,30 @@ typedef struct gemm {
 } gemm;
 
 void gemm_run(const gemm *g, arena *scratch);
-void gemm_own(const gemm *g, arena *scratch); /* never oneDNN; ignores bf16 */
+void gemm_own(const gemm *g, arena *scratch); /* never oneDNN; bf16 where tiles of AMX multiply */
 
 /* A block of C from panels of packed B: C = from + A B, or A B where `from` is NULL. */
 typedef struct gemm_block {
     int64_t m, n, k;
     const float *a;
-    int64_t ars, acs, a_next; /* A(i,p) of `rows` rows: a[i * ars + p * acs]; a_next: to the next so many rows */
+    int64_t ars, acs; /* A(i,p) = a[i * ars + p * acs]; one of them is 1 */
     const float *b;
     int64_t b_next; /* from one panel of `cols` columns to the next */
     const float *from;
     float *c;
     int64_t ldf, ldc; /* ldf 0: one row for all */
 } gemm_block;
+
+/* A way to copy B into panels and to multiply with it, on the calling thread. */
+typedef struct panel_kernels {
+    void (*block)(const gemm_block *b);
+    /* n columns, k rows of B: from[lane * lane_step + p * step], one of the steps is 1; columns beyond n are 0 */
+    void (*pack)(int64_t n, int64_t k, const float *from, int64_t lane_step, int64_t step, float *to);
+    int cols;   /* of a panel */
+    int depth;  /* the rows of a panel are a multiple of it, zeros beyond k */
+    int halves; /* 16-bit numbers that hold a value */
+} panel_kernels;
+const panel_kernels *gemm_bf16_tiles(void); /* factors are rounded, by AMX; NULL where there is none */
 
 /* On the calling thread. */
 typedef struct gemm_kernels {
@@ -46,10 +57,7 @@ typedef struct gemm_kernels {
                  float *c, int64_t ldc, bool add);
     /* to[j][i] = from[i][j], rows x cols */
     void (*transpose)(int64_t rows, int64_t cols, const float *from, int64_t ldf, float *to, int64_t ldt);
-    void (*block)(const gemm_block *b);
-    /* B in panels of `cols` columns: panel[p][lane] = from[lane * lane_step + p * step], zeros beyond n */
-    void (*pack_b)(int64_t n, int64_t k, const float *from, int64_t lane_step, int64_t step, float *to);
-    int rows, cols;
+    panel_kernels panels;
 } gemm_kernels;
 const gemm_kernels *gemm_tiles(void);
 

@@ -2,8 +2,9 @@
  * multiplication, 2008).
  *
  * B is copied into panels, which all workers share; C is cut into tiles, one worker computes a tile whole. A is read
- * where it lies, unless it is transposed: then a worker straightens the rows of its tile. No cut depends on the number
- * of threads, so neither does the result. */
+ * where it lies; where it is transposed and kernels want it in rows, a worker straightens the rows of its tile. Long
+ * sums are done a span at a time, so that the panels of a span are still in the cache when they are used. No cut
+ * depends on the number of threads, so neither does the result. */
 #include "base/parallel.h"
 #include "tensor/gemm.h"
 #include "tensor/panels.h"
@@ -11,13 +12,14 @@
 #include <assert.h>
 
 /* ROW: of a straightened block; not a power of two, or rows would push each other out of L1 */
-enum { TILE_M = 96, TILE_N = 256, ROW = PANEL_ROWS + 16 };
+enum { TILE_M = 96, TILE_N = 256, SPAN = 4 * PANEL_ROWS, ROW = PANEL_ROWS + 16 };
 
 typedef struct own {
     const gemm *g;
-    int64_t tiles_m, tiles_n, copies; /* copies: of B, 1 where the batch shares it */
-    float *b;
-    float *a; /* straightened rows of a tile, per worker; NULL: read in place */
+    int64_t tiles_m, tiles_n, tile_n, copies; /* copies: of B, 1 where the batch shares it */
+    int64_t copy;                             /* floats */
+    panels b;                                 /* of the first copy */
+    float *a;                                 /* straightened rows of a tile, per worker; NULL: read in place */
 } own;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -29,8 +31,10 @@ static void *space(arena *scratch, int64_t floats) {
     return p;
 }
 
-static panels panels_of(const own *o, int64_t batch) {
-    return (panels){o->g->k, o->g->n, o->b + batch % o->copies * panels_floats(o->g->k, o->g->n)};
+static panels copy_of(const own *o, int64_t batch) {
+    panels p = o->b;
+    p.data += batch % o->copies * o->copy;
+    return p;
 }
 
 static void pack_blocks(void *user, int64_t begin, int64_t end, int worker) {
@@ -38,17 +42,16 @@ static void pack_blocks(void *user, int64_t begin, int64_t end, int worker) {
     const own *o = user;
     int64_t blocks = pieces(o->g->k, PANEL_ROWS);
     for (int64_t i = begin; i < end; i++) {
-        panels p = panels_of(o, i / blocks);
+        panels p = copy_of(o, i / blocks);
         int64_t row = i % blocks * PANEL_ROWS;
         panels_pack(&p, row, row + 1, o->g->b + i / blocks * o->g->sb, o->g->ldb, o->g->tb);
     }
 }
-
 /* A's rows lie as columns: they are turned block by block. */
 static void multiply_straightened(const gemm *g, const panels *p, int64_t n0, int64_t n1, panel_product t,
                                   float *rows) {
     const float *a = t.a;
-    t.a = rows, t.ars = ROW;
+    t.a = rows, t.ars = ROW, t.acs = 1;
     int64_t k = 0;
     do {
         int64_t last = least(g->k, k + PANEL_ROWS);
@@ -62,15 +65,16 @@ static void multiply_straightened(const gemm *g, const panels *p, int64_t n0, in
 static void multiply_tile(const own *o, int64_t index, float *rows) {
     const gemm *g = o->g;
     int64_t batch = index / (o->tiles_m * o->tiles_n), at = index % (o->tiles_m * o->tiles_n);
-    int64_t i = at / o->tiles_n * TILE_M, j = at % o->tiles_n * TILE_N;
-    panels p = panels_of(o, batch);
-    panel_product t = {.m = least(TILE_M, g->m - i), .ars = g->lda, .acs = 1, .ldc = g->ldc};
+    int64_t i = at / o->tiles_n * TILE_M, j = at % o->tiles_n * o->tile_n;
+    panels p = copy_of(o, batch);
+    panel_product t = {.m = least(TILE_M, g->m - i), .ldc = g->ldc};
+    t.ars = g->ta ? 1 : g->lda, t.acs = g->ta ? g->lda : 1;
     t.a = g->a + batch * g->sa + (g->ta ? i : i * g->lda);
     t.c = g->c + batch * g->sc + i * g->ldc + j;
     if (g->add) t.from = t.c, t.ldf = t.ldc;
     if (g->bias) t.from = g->bias + j, t.ldf = 0;
-    int64_t n = least(TILE_N, g->n - j);
-    if (g->ta) multiply_straightened(g, &p, j, j + n, t, rows);
+    int64_t n = least(o->tile_n, g->n - j);
+    if (rows) multiply_straightened(g, &p, j, j + n, t, rows);
     else panels_multiply(&p, 0, g->k, j, j + n, t);
 }
 
@@ -79,19 +83,32 @@ static void multiply_tiles(void *user, int64_t begin, int64_t end, int worker) {
     for (int64_t i = begin; i < end; i++) multiply_tile(o, i, o->a ? o->a + worker * TILE_M * ROW : NULL);
 }
 
-void gemm_own(const gemm *g, arena *scratch) {
-    assert(!(g->add && g->bias));
+/* All of the inner dimension at once. */
+static void multiply_span(const gemm *g, bool bf16, arena *scratch) {
     int64_t batch = g->batch ? g->batch : 1;
-    if (batch * g->m * g->n == 0) return;
     size_t mark = arena_mark(scratch);
-    own o = {.g = g, .copies = g->sb ? batch : 1};
-    o.tiles_m = pieces(g->m, TILE_M), o.tiles_n = pieces(g->n, TILE_N);
-    o.b = space(scratch, o.copies * panels_floats(g->k, g->n));
-    if (g->ta) o.a = space(scratch, parallel_threads() * TILE_M * ROW);
+    own o = {.g = g, .copies = g->sb ? batch : 1, .copy = panels_floats(g->m, g->k, g->n, bf16)};
+    o.b = panels_of(g->m, g->k, g->n, bf16, space(scratch, o.copies * o.copy));
+    bool tiles = o.b.kernels != &gemm_tiles()->panels;
+    o.tile_n = tiles && g->m >= 1024 ? 4 * TILE_N : TILE_N;
+    o.tiles_m = pieces(g->m, TILE_M), o.tiles_n = pieces(g->n, o.tile_n);
+    if (g->ta && !tiles) o.a = space(scratch, parallel_threads() * TILE_M * ROW);
     /* below some thousand multiplications waking threads costs more than it saves */
-    int64_t blocks = o.copies * pieces(g->k, PANEL_ROWS), tiles = batch * o.tiles_m * o.tiles_n;
+    int64_t blocks = o.copies * pieces(g->k, PANEL_ROWS), all = batch * o.tiles_m * o.tiles_n;
     bool small = (double)batch * (double)g->m * (double)g->n * (double)g->k < 1 << 18;
     parallel_for(blocks, small ? blocks : 1, pack_blocks, &o);
-    parallel_for(tiles, small ? tiles : 1, multiply_tiles, &o);
+    parallel_for(all, small ? all : 1, multiply_tiles, &o);
     arena_release(scratch, mark);
+}
+
+void gemm_own(const gemm *g, arena *scratch) {
+    assert(!(g->add && g->bias));
+    if (g->m == 0 || g->n == 0) return;
+    gemm span = *g;
+    for (int64_t left = g->k; left > 0 || left == g->k; left -= SPAN) {
+        span.k = least(SPAN, left);
+        multiply_span(&span, g->bf16, scratch);
+        span.a += SPAN * (g->ta ? g->lda : 1), span.b += SPAN * (g->tb ? 1 : g->ldb);
+        span.add = true, span.bias = NULL;
+    }
 }

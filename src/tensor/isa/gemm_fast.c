@@ -107,7 +107,7 @@ static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, i
 }
 
 static void block(const gemm_block *b) {
-    panel p = {.k = b->k, .ars = b->ars, .acs = b->acs, .a_next = b->a_next, .ldb = NR, .a = b->a, .b = b->b};
+    panel p = {.k = b->k, .ars = b->ars, .acs = b->acs, .a_next = MR * b->ars, .ldb = NR, .a = b->a, .b = b->b};
     p.ldc = b->ldc, p.ldf = b->ldf;
     for (int64_t j = 0; j < b->n; j += NR, p.b += b->b_next) {
         p.c = b->c + j, p.from = b->from ? b->from + j : NULL;
@@ -155,7 +155,7 @@ static void transpose(int64_t rows_, int64_t cols, const float *from, int64_t ld
 }
 
 /* Panels of NR columns, k floats of each; columns that are not there are 0. */
-static void pack_b(int64_t n, int64_t k, const float *from, int64_t lane, int64_t step, float *to) {
+static void pack(int64_t n, int64_t k, const float *from, int64_t lane, int64_t step, float *to) {
     int64_t whole = n / NR, rest = n % NR, next = NR * k;
     float *last = to + whole * next;
     if (rest) memset(last, 0, (size_t)next * sizeof *to);
@@ -170,4 +170,4 @@ static void pack_b(int64_t n, int64_t k, const float *from, int64_t lane, int64_
     }
 }
 
-const gemm_kernels ISA_TABLE(gemm_kernel_table) = {tile, transpose, block, pack_b, MR, NR};
+const gemm_kernels ISA_TABLE(gemm_kernel_table) = {tile, transpose, {block, pack, NR, 1, 2}};
