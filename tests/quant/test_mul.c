@@ -232,11 +232,13 @@ static void inputs_alike(void **state) { /* the same bits at every level; a faul
     x[5] = INFINITY, x[40] = NAN, x[70] = -INFINITY, x[100] = 1e-42f;
     for (int i = 128; i < 160; i++) x[i] = 1e-42f;
     uint8_t first[2048], other[2048];
-    for (int level = 0; level < ISA_LEVELS; level++) {
-        isa_force((isa_level)level);
-        activation_from_f32(ACTIVATION_Q8, x, N, COLS, level ? other : first);
-        if (level) assert_memory_equal(first, other, activation_bytes(ACTIVATION_Q8, N, COLS));
-    }
+    for (int row = N; row >= 0; row--) /* one by one, then all at once */
+        for (int level = 0; level < ISA_LEVELS; level++) {
+            int n = row ? 1 : N;
+            isa_force((isa_level)level);
+            activation_from_f32(ACTIVATION_Q8, x + (row ? row - 1 : 0) * COLS, n, COLS, level ? other : first);
+            if (level) assert_memory_equal(first, other, activation_bytes(ACTIVATION_Q8, n, COLS));
+        }
     isa_force(isa_detected());
     const float *numbers = (const float *)(first + 4 * COLS);
     assert_true(isnan(numbers[0]) && isnan(numbers[16]) && isnan(numbers[32]) && isfinite(numbers[1]));
