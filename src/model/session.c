@@ -42,7 +42,7 @@ static pith_status open_cache(llama_session *s, uint16_t type, pith_error *err) 
     if (__builtin_mul_overflow(c->kv_heads * s->context, row_bytes, &half) ||
         __builtin_mul_overflow(half, 2 * c->blocks, &total))
         return pith_fail(err, PITH_LIMIT, "cache", -1, "context of %lld positions is too large", (long long)s->context);
-    s->cache_bytes = memory_aligned(total); /* half of what is read of rows would lie across two cache lines */
+    s->cache_bytes = memory_aligned(total); /* 64 bytes: at 16 half of all loads would touch two cache lines */
     s->cache = memory_zero((size_t)c->blocks, sizeof *s->cache);
     if (!s->cache_bytes || !s->cache)
         return pith_fail(err, PITH_NO_MEMORY, "cache", -1, "no memory for a cache of %zu bytes", total);
