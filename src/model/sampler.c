@@ -1,7 +1,8 @@
 /* model/sampler.c - the usual filters, in the usual order: penalty, top-k, top-p, min-p, temperature, draw.
  *
- * Candidates are cut to the top k by a bounded heap before anything is sorted, so that a vocabulary of 150,000 costs
- * one pass. Probabilities of the filters are those at temperature 1, as in other runners. */
+ * A vocabulary of 150,000 is never sorted: candidates are cut to the top k by a bounded heap; without top-k a heap of
+ * all gives the best one by one until the other filters have enough. Probabilities of the filters are those at
+ * temperature 1, as in other runners. */
 #include "model/sampler.h"
 
 #include "base/memory.h"
@@ -78,17 +79,26 @@ static bool above(const candidate *a, const candidate *b) {
 
 static int by_logit(const void *a, const void *b) { return above(a, b) ? -1 : 1; }
 
-static void sift_down(candidate *heap, int64_t n, int64_t i) { /* smallest at the root */
+static void swap(candidate *a, candidate *b) {
+    candidate t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/* best: the best is at the root, else the worst */
+static void sift_down(candidate *heap, int64_t n, int64_t i, bool best) {
     for (;;) {
-        int64_t low = i, l = 2 * i + 1, r = l + 1;
-        if (l < n && above(&heap[low], &heap[l])) low = l;
-        if (r < n && above(&heap[low], &heap[r])) low = r;
-        if (low == i) return;
-        candidate t = heap[i];
-        heap[i] = heap[low];
-        heap[low] = t;
-        i = low;
+        int64_t up = i, l = 2 * i + 1, r = l + 1;
+        if (l < n && above(&heap[up], &heap[l]) != best) up = l;
+        if (r < n && above(&heap[up], &heap[r]) != best) up = r;
+        if (up == i) return;
+        swap(&heap[i], &heap[up]);
+        i = up;
     }
+}
+
+static void make_heap(candidate *list, int64_t n, bool best) {
+    for (int64_t i = n / 2; i-- > 0;) sift_down(list, n, i, best);
 }
 
 enum { STRETCH = 64 };
@@ -103,7 +113,7 @@ static int64_t next_above(const float *logits, int64_t t, int64_t vocab, float l
     return t;
 }
 
-/* The k best candidates, best first; returns how many. NaN logits never enter. */
+/* The k best candidates, fewer than there are, best first; returns how many. NaN logits never enter. */
 static int64_t best_candidates(sampler *s, const float *logits, int64_t k) {
     int64_t n = 0, looked = 0;
     bool plain = s->set.repeat_penalty == 1.0f;
@@ -118,11 +128,10 @@ static int64_t best_candidates(sampler *s, const float *logits, int64_t k) {
         if (isnan(c.logit)) continue;
         if (n < k) {
             s->list[n++] = c;
-            if (n == k)
-                for (int64_t i = k / 2; i-- > 0;) sift_down(s->list, k, i);
+            if (n == k) make_heap(s->list, k, false);
         } else if (above(&c, &s->list[0])) {
             s->list[0] = c;
-            sift_down(s->list, k, 0);
+            sift_down(s->list, k, 0, false);
         }
     }
     qsort(s->list, (size_t)n, sizeof *s->list, by_logit);
@@ -138,24 +147,56 @@ static double fill_probabilities(candidate *list, int64_t n, float temperature) 
     return sum;
 }
 
+/* Whether the filters stop before a candidate, of `kept` before it with the sum `seen` of `all`. */
+static bool enough(const sampler *s, int64_t kept, double probability, double seen, double all) {
+    if (kept == 0) return false;
+    return probability < s->set.min_p || (s->set.top_p < 1.0f && seen >= s->set.top_p * all);
+}
+
+/* Of n candidates, best first. */
 static int64_t keep_likely(const sampler *s, int64_t n) {
-    double sum = fill_probabilities(s->list, n, 1.0f), seen = 0;
+    double all = fill_probabilities(s->list, n, 1.0f), seen = 0;
     int64_t kept = 0;
-    while (kept < n) {
-        if (kept > 0 && s->list[kept].probability < s->set.min_p * s->list[0].probability) break;
-        seen += s->list[kept++].probability;
-        if (s->set.top_p < 1.0f && seen >= s->set.top_p * sum) break;
+    while (kept < n && !enough(s, kept, s->list[kept].probability, seen, all)) seen += s->list[kept++].probability;
+    return kept;
+}
+
+static int64_t all_candidates(sampler *s, const float *logits) {
+    int64_t n = 0;
+    for (int64_t t = 0; t < s->vocab; t++) {
+        candidate c = {.logit = penalized(s, logits[t], (int32_t)t), .token = (int32_t)t};
+        if (isnan(c.logit)) continue;
+        s->list[n] = c;
+        if (above(&c, &s->list[0])) swap(&s->list[0], &s->list[n]);
+        n++;
     }
+    return n;
+}
+
+/* The same of n candidates of which only the first is in its place: those kept are brought to the front. */
+static int64_t bring_likely(const sampler *s, int64_t n) {
+    if (!(s->set.min_p > 0) && !(s->set.top_p < 1.0f)) return n; /* all, in any order */
+    double all = s->set.top_p < 1.0f ? fill_probabilities(s->list, n, 1.0f) : 0, seen = 0;
+    float best = s->list[0].logit;
+    int64_t kept = 0;
+    make_heap(s->list, n, true);
+    while (kept < n) { /* the best so far stand at the end, the very best last */
+        double probability = expf(s->list[0].logit - best);
+        if (enough(s, kept, probability, seen, all)) break;
+        seen += probability;
+        swap(&s->list[0], &s->list[n - ++kept]);
+        sift_down(s->list, n - kept, 0, true);
+    }
+    for (int64_t i = 0; i < kept && i < n / 2; i++) swap(&s->list[i], &s->list[n - 1 - i]);
     return kept;
 }
 
 int32_t sampler_draw(sampler *s, const float *logits) {
-    bool greedy = s->set.temperature <= 0;
-    int64_t k = greedy ? 1 : s->set.top_k > 0 && s->set.top_k < s->vocab ? s->set.top_k : s->vocab;
-    int64_t n = best_candidates(s, logits, k);
+    bool greedy = s->set.temperature <= 0, some = greedy || (s->set.top_k > 0 && s->set.top_k < s->vocab);
+    int64_t n = some ? best_candidates(s, logits, greedy ? 1 : s->set.top_k) : all_candidates(s, logits);
     int32_t token = n ? s->list[0].token : 0;
     if (!greedy && n > 1) {
-        n = keep_likely(s, n);
+        n = some ? keep_likely(s, n) : bring_likely(s, n);
         double left = fill_probabilities(s->list, n, s->set.temperature) * rng_double(&s->random);
         int64_t i = 0;
         while (i + 1 < n && (left -= s->list[i].probability) >= 0) i++;

@@ -75,6 +75,25 @@ static void finds_the_best_of_many(void **state) {
     assert_int_equal(found, BEST);
 }
 
+/* Without top-k: what would be left if all were sorted, and the same draws as with a top-k that leaves nothing out. */
+static void filters_of_all_are_those_of_the_sorted(void **state) {
+    (void)state;
+    enum { MANY = 1000 };
+    static const float filters[][2] = {{0.9f, 0}, {0.3f, 0}, {1, 0.2f}, {0.8f, 0.1f}, {0.999f, 0}}; /* top_p, min_p */
+    float many[MANY];
+    for (int i = 0; i < MANY; i++) many[i] = (float)(i * 7919 % MANY) / 100;
+    many[100] = NAN;
+    for (size_t f = 0; f < sizeof filters / sizeof *filters; f++) {
+        sampler_settings set = {.temperature = 2, .top_p = filters[f][0], .min_p = filters[f][1], .repeat_penalty = 1};
+        sampler *all = NULL, *sorted = NULL;
+        assert_int_equal(sampler_new(&all, &set, MANY, NULL), PITH_OK);
+        set.top_k = MANY - 1; /* the token whose logit is NaN is left out anyway */
+        assert_int_equal(sampler_new(&sorted, &set, MANY, NULL), PITH_OK);
+        for (int i = 0; i < 300; i++) assert_int_equal(sampler_draw(all, many), sampler_draw(sorted, many));
+        sampler_free(all), sampler_free(sorted);
+    }
+}
+
 static void penalty_discourages_repeats(void **state) {
     (void)state;
     sampler *s = make((sampler_settings){.repeat_penalty = 2, .repeat_last = 2});
@@ -105,9 +124,11 @@ static void same_seed_same_tokens(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(greedy_takes_the_likeliest), cmocka_unit_test(filters_cut_where_they_say),
-        cmocka_unit_test(penalty_discourages_repeats), cmocka_unit_test(finds_the_best_of_many),
-        cmocka_unit_test(same_seed_same_tokens)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(greedy_takes_the_likeliest),
+                                       cmocka_unit_test(filters_cut_where_they_say),
+                                       cmocka_unit_test(penalty_discourages_repeats),
+                                       cmocka_unit_test(finds_the_best_of_many),
+                                       cmocka_unit_test(filters_of_all_are_those_of_the_sorted),
+                                       cmocka_unit_test(same_seed_same_tokens)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
