@@ -15,6 +15,11 @@ typedef struct amx_shapes {
 } amx_shapes;
 
 static inline void amx_begin(const amx_shapes *s) { __asm__ volatile("ldtilecfg %0" : : "m"(*s)); }
+static inline void amx_begin_whole(void) { /* all registers of 16 rows of 64 bytes */
+    amx_shapes s = {.palette = 1};
+    for (int i = 0; i < 8; i++) s.rows[i] = 16, s.row_bytes[i] = 64;
+    amx_begin(&s);
+}
 static inline void amx_end(void) { __asm__ volatile("tilerelease" : :); }
 
 /* Numbers of registers are literal. Rows in memory are `stride` bytes apart. */

@@ -73,7 +73,7 @@ static job job_of(const grad_call *c) {
 static float *floats(const grad_call *c, int64_t n) { return op_scratch(c, (size_t)n * sizeof(float)); }
 
 static panels pack(const grad_call *c, int64_t k, int64_t n, int which, bool transposed) {
-    panels p = panels_of(ROWS, k, n, false, floats(c, panels_floats(ROWS, k, n, false)));
+    panels p = panels_of(k, n, floats(c, panels_floats(k, n)));
     panels_pack(&p, 0, k, f32(c->in[which]), pith_tensor_cols(c->in[which]), transposed);
     return p;
 }
@@ -136,8 +136,8 @@ static void backward_rows(const job *j, int64_t run, int64_t first, int64_t rows
     const grad_call *c = j->c;
     const float *x = f32(c->in[X]) + first * j->in, *dy = f32(c->dout[0]) + first * j->out;
     float *dx = f32(c->din[X]), *gelu = work, *dgelu = gelu + ROWS * TILE, *dvalue = dgelu + ROWS * TILE;
-    panels px = panels_of(SLICE, rows, j->in, false, dvalue + ROWS * TILE);
-    panels pdy = panels_of(SLICE, rows, j->out, false, px.data + panels_floats(SLICE, ROWS, j->in, false));
+    panels px = panels_of(rows, j->in, dvalue + ROWS * TILE);
+    panels pdy = panels_of(rows, j->out, px.data + panels_floats(ROWS, j->in));
     bool begin = first == run * j->run;
     if (j->up_sums) panels_pack(&px, 0, rows, x, j->in, false);
     if (j->down_sums) panels_pack(&pdy, 0, rows, dy, j->out, false);
@@ -193,8 +193,7 @@ static void backward(const grad_call *c) {
     int64_t weights = j.hidden * (j.in + j.out), runs = least(RUNS, SUMS / weights);
     j.run = (j.rows + runs - 1) / runs, j.run += j.run == 0, j.runs = (j.rows + j.run - 1) / j.run;
     j.up = pack(c, j.hidden, j.in, UP, false), j.down = pack(c, j.out, j.hidden, DOWN, false);
-    j.work_floats =
-        3 * ROWS * TILE + panels_floats(SLICE, ROWS, j.in, false) + panels_floats(SLICE, ROWS, j.out, false);
+    j.work_floats = 3 * ROWS * TILE + panels_floats(ROWS, j.in) + panels_floats(ROWS, j.out);
     j.work = floats(c, parallel_threads() * j.work_floats);
     if (c->din[UP]) j.up_sums = floats(c, j.runs * j.hidden * j.in);
     if (c->din[UP_BIAS]) j.up_bias_sums = floats(c, j.runs * j.hidden);

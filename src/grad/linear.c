@@ -65,7 +65,7 @@ static void backward_rows(const walk *k, int64_t run, int64_t first, int64_t row
     }
     if (k->dw) {
         float *dw = k->dw + run * k->out * k->in;
-        panels p = panels_of(k->out, rows, k->in, false, work);
+        panels p = panels_of(rows, k->in, work);
         panels_pack(&p, 0, rows, x, k->in, false);
         panels_multiply(&p, 0, rows, 0, k->in,
                         (panel_product){.m = k->out,
@@ -82,7 +82,7 @@ static void backward_rows(const walk *k, int64_t run, int64_t first, int64_t row
 
 static void backward_runs(void *user, int64_t begin, int64_t end, int worker) {
     const walk *k = user;
-    int64_t floats = panels_floats(k->out, CHUNK, k->in, false);
+    int64_t floats = panels_floats(CHUNK, k->in);
     for (int64_t run = begin; run < end; run++) {
         int64_t last = least(k->rows, (run + 1) * k->run);
         for (int64_t i = run * k->run; i < last; i += CHUNK)
@@ -94,11 +94,11 @@ static void backward_small(const grad_call *c, int64_t rows, int64_t in, int64_t
     walk k = {.c = c, .rows = rows, .in = in, .out = out};
     int64_t runs = least(RUNS, SUMS / (in * out));
     k.run = (rows + runs - 1) / runs, k.runs = (rows + k.run - 1) / k.run;
-    k.w = panels_of(CHUNK, out, in, false, op_scratch(c, (size_t)panels_floats(CHUNK, out, in, false) * sizeof(float)));
+    k.w = panels_of(out, in, op_scratch(c, (size_t)panels_floats(out, in) * sizeof(float)));
     panels_pack(&k.w, 0, out, f32(c->in[1]), in, false);
     if (c->din[1]) k.dw = op_scratch(c, (size_t)(k.runs * out * in) * sizeof(float));
     if (c->din[2]) k.db = op_scratch(c, (size_t)(k.runs * out) * sizeof(float));
-    k.work = op_scratch(c, (size_t)(parallel_threads() * panels_floats(out, CHUNK, in, false)) * sizeof(float));
+    k.work = op_scratch(c, (size_t)(parallel_threads() * panels_floats(CHUNK, in)) * sizeof(float));
     parallel_for(k.runs, 1, backward_runs, &k);
     if (k.dw) add_parts(k.dw, k.runs, out * in, f32(c->din[1]), !c->fresh[1]);
     if (k.db) add_parts(k.db, k.runs, out, f32(c->din[2]), !c->fresh[2]);

@@ -1,7 +1,7 @@
 /* model/sampler.c - the usual filters, in the usual order: penalty, top-k, top-p, min-p, temperature, draw.
  *
- * A vocabulary of 150,000 is never sorted: candidates are cut to the top k by a bounded heap; without top-k a heap of
- * all gives the best one by one until the other filters have enough. Probabilities of the filters are those at
+ * A vocabulary of 150,000 is not sorted: candidates are cut to the top k by a bounded heap; without top-k a heap of all
+ * gives the best one by one until the other filters have enough. Probabilities of the filters are those at
  * temperature 1, as in other runners. */
 #include "model/sampler.h"
 
@@ -113,7 +113,7 @@ static int64_t next_above(const float *logits, int64_t t, int64_t vocab, float l
     return t;
 }
 
-/* The k best candidates, fewer than there are, best first; returns how many. NaN logits never enter. */
+/* The k best candidates, best first; returns how many. NaN logits never enter. */
 static int64_t best_candidates(sampler *s, const float *logits, int64_t k) {
     int64_t n = 0, looked = 0;
     bool plain = s->set.repeat_penalty == 1.0f;

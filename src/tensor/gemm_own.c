@@ -12,7 +12,7 @@
 #include <assert.h>
 
 /* ROW: of a straightened block; not a power of two, or rows would push each other out of L1 */
-enum { TILE_M = 96, TILE_N = 256, SPAN = 4 * PANEL_ROWS, ROW = PANEL_ROWS + 16 };
+enum { TILE_M = 96, TILE_N = 256, SPAN = 4 * PANEL_ROWS, SMALL = 32, ROW = PANEL_ROWS + 16 };
 
 typedef struct own {
     const gemm *g;
@@ -87,9 +87,10 @@ static void multiply_tiles(void *user, int64_t begin, int64_t end, int worker) {
 static void multiply_span(const gemm *g, bool bf16, arena *scratch) {
     int64_t batch = g->batch ? g->batch : 1;
     size_t mark = arena_mark(scratch);
-    own o = {.g = g, .copies = g->sb ? batch : 1, .copy = panels_floats(g->m, g->k, g->n, bf16)};
-    o.b = panels_of(g->m, g->k, g->n, bf16, space(scratch, o.copies * o.copy));
-    bool tiles = o.b.kernels != &gemm_tiles()->panels;
+    own o = {.g = g, .copies = g->sb ? batch : 1, .b = panels_of(g->k, g->n, NULL)};
+    bool tiles = bf16 && gemm_bf16_tiles();
+    if (tiles) o.b.kernels = gemm_bf16_tiles();
+    o.copy = panels_floats_by(o.b.kernels, g->k, g->n), o.b.data = space(scratch, o.copies * o.copy);
     o.tile_n = tiles && g->m >= 1024 ? 4 * TILE_N : TILE_N;
     o.tiles_m = pieces(g->m, TILE_M), o.tiles_n = pieces(g->n, o.tile_n);
     if (g->ta && !tiles) o.a = space(scratch, parallel_threads() * TILE_M * ROW);
@@ -104,10 +105,12 @@ static void multiply_span(const gemm *g, bool bf16, arena *scratch) {
 void gemm_own(const gemm *g, arena *scratch) {
     assert(!(g->add && g->bias));
     if (g->m == 0 || g->n == 0) return;
+    /* fewer rows or columns leave tiles of AMX half empty */
+    bool rounded = g->bf16 && g->m >= SMALL && g->n >= SMALL && g->k >= SMALL;
     gemm span = *g;
     for (int64_t left = g->k; left > 0 || left == g->k; left -= SPAN) {
         span.k = least(SPAN, left);
-        multiply_span(&span, g->bf16, scratch);
+        multiply_span(&span, rounded, scratch);
         span.a += SPAN * (g->ta ? g->lda : 1), span.b += SPAN * (g->tb ? 1 : g->ldb);
         span.add = true, span.bias = NULL;
     }

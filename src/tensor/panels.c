@@ -5,34 +5,23 @@
 
 #include <assert.h>
 
-/* Fewer rows or columns leave tiles of AMX half empty. */
-enum { SMALL = 32 };
-
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t whole(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-panels panels_of(int64_t m, int64_t k, int64_t n, bool bf16, float *data) {
-    bool small = m < SMALL || k < SMALL || n < SMALL;
-    const panel_kernels *tiles = bf16 && !small ? gemm_bf16_tiles() : NULL;
-    return (panels){tiles ? tiles : &gemm_tiles()->panels, k, n, data};
+panels panels_of(int64_t k, int64_t n, float *data) { return (panels){&gemm_tiles()->panels, k, n, data}; }
+
+int64_t panels_floats_by(const panel_kernels *kernels, int64_t k, int64_t n) {
+    return whole(k, kernels->depth) * whole(n, kernels->cols) * kernels->halves / 2;
 }
 
-/* Of k rows, for some columns. */
-static int64_t floats(const panel_kernels *by, int64_t k, int64_t n) {
-    return whole(k, by->depth) * whole(n, by->cols) * by->halves / 2;
-}
-
-int64_t panels_floats(int64_t m, int64_t k, int64_t n, bool bf16) {
-    panels p = panels_of(m, k, n, bf16, NULL);
-    return floats(p.kernels, k, n);
-}
+int64_t panels_floats(int64_t k, int64_t n) { return panels_floats_by(&gemm_tiles()->panels, k, n); }
 
 void panels_pack(const panels *p, int64_t first, int64_t last, const float *b, int64_t ldb, bool transposed) {
     assert(first % PANEL_ROWS == 0);
     int64_t lane = transposed ? ldb : 1, step = transposed ? 1 : ldb;
     for (int64_t i = first; i < last; i += PANEL_ROWS) {
         int64_t k = least(PANEL_ROWS, p->k - i);
-        p->kernels->pack(p->n, k, b + i * step, lane, step, p->data + floats(p->kernels, i, p->n));
+        p->kernels->pack(p->n, k, b + i * step, lane, step, p->data + panels_floats_by(p->kernels, i, p->n));
     }
 }
 
@@ -44,8 +33,8 @@ void panels_multiply(const panels *p, int64_t k0, int64_t k1, int64_t n0, int64_
     do { /* even when there is no row: C is then what it begins with */
         b.k = least(PANEL_ROWS, k1 - k);
         b.a = x.a + (k - k0) * x.acs;
-        b.b = p->data + floats(p->kernels, k, p->n) + floats(p->kernels, b.k, n0);
-        b.b_next = floats(p->kernels, b.k, p->kernels->cols);
+        b.b = p->data + panels_floats_by(p->kernels, k, p->n) + panels_floats_by(p->kernels, b.k, n0);
+        b.b_next = panels_floats_by(p->kernels, b.k, p->kernels->cols);
         p->kernels->block(&b);
         b.from = x.c, b.ldf = x.ldc;
         k += PANEL_ROWS;

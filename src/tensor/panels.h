@@ -2,7 +2,7 @@
  *
  * For loops that hand rows through several products while they are in the cache; whole products are gemm.h's. The rows
  * of B are cut into blocks of PANEL_ROWS. How a panel lies in memory depends on the kernels: f32 as wide as their
- * registers, or the parts that tiles of AMX multiply. */
+ * registers, or in bf16 as the tiles of AMX take it. */
 #ifndef TENSOR_PANELS_H
 #define TENSOR_PANELS_H
 
@@ -17,10 +17,10 @@ typedef struct panels {
     float *data;
 } panels;
 
-/* For products C of about m rows; bf16: whose factors may be rounded to bf16. Needs so many floats of memory, no fewer
- * for a larger k. */
-panels panels_of(int64_t m, int64_t k, int64_t n, bool bf16, float *data);
-int64_t panels_floats(int64_t m, int64_t k, int64_t n, bool bf16);
+/* f32, in memory of panels_floats(k, n) floats */
+panels panels_of(int64_t k, int64_t n, float *data);
+int64_t panels_floats(int64_t k, int64_t n);
+int64_t panels_floats_by(const struct panel_kernels *kernels, int64_t k, int64_t n);
 /* Copies rows [first, last) of B, whole blocks; `transposed`: B is stored n x k. Different blocks may be copied by
  * different threads. */
 void panels_pack(const panels *p, int64_t first, int64_t last, const float *b, int64_t ldb, bool transposed);
@@ -36,8 +36,7 @@ typedef struct panel_product {
     int64_t ldc;
 } panel_product;
 
-/* With rows [k0, k1) and columns [n0, n1) of B; k0 is a multiple of PANEL_ROWS, k1 too or k, n0 of the panels' width.
- */
+/* With rows [k0, k1) and columns [n0, n1) of B; k0 is a multiple of PANEL_ROWS, k1 too or k, n0 of their width. */
 void panels_multiply(const panels *p, int64_t k0, int64_t k1, int64_t n0, int64_t n1, panel_product x);
 
 #endif

@@ -51,7 +51,7 @@ static void try_gemm(rng *r, int64_t m, int64_t n, int64_t k, int form, int64_t 
     g.c = c, gemm_run(&g, &scratch);
     g.c = own, gemm_own(&g, &scratch);
     assert_true(error_of(c, truth, batch * g.sc) < limit);
-    assert_true(error_of(own, truth, batch * g.sc) < limit);
+    assert_true(error_of(own, truth, batch * g.sc) < (bf16 && gemm_bf16_tiles() ? limit : 2e-6));
     free(a), free(b), free(bias), free(c), free(own), free(truth);
 }
 

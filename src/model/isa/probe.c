@@ -46,12 +46,10 @@ enum { CHAINS = 12 };
 #if PITH_ISA_LEVEL == 2
 /* As the products of packed rows are done with AMX: a step is 16 x 16 sums of 64 products. */
 static int64_t multiply_tiles(int64_t rounds, int32_t *out) {
-    amx_shapes shapes = {.palette = 1};
     int32_t sum[16][16];
     uint8_t ones[16][64];
     memset(ones, 1, sizeof ones);
-    for (int i = 0; i < 8; i++) shapes.rows[i] = 16, shapes.row_bytes[i] = 64;
-    amx_begin(&shapes);
+    amx_begin_whole();
     AMX_ZERO(0);
     AMX_ZERO(1);
     AMX_ZERO(2);

@@ -130,9 +130,7 @@ static void block(uint16_t type, const uint16_t *w, int64_t rows, int64_t cols, 
 
 void plain_amx_mul(uint16_t type, const void *w, int64_t rows, int64_t cols, const float *x, int64_t n, float *y,
                    int64_t ldy) {
-    amx_shapes shapes = {.palette = 1};
-    for (int i = 0; i < 8; i++) shapes.rows[i] = SIDE, shapes.row_bytes[i] = 64;
-    amx_begin(&shapes);
+    amx_begin_whole();
     for (int64_t r = 0; r < rows; r += STRIPS * SIDE)
         for (int64_t first = 0; first < cols; first += DEPTH)
             block(type, (const uint16_t *)w + r * cols, rows - r < STRIPS * SIDE ? rows - r : STRIPS * SIDE, cols,

@@ -173,9 +173,7 @@ static void multiply_rows(const gemm_block *b) {
 
 static void block(const gemm_block *b) {
     assert((b->ars == 1 || b->acs == 1) && b->k <= PANEL_ROWS);
-    amx_shapes shapes = {.palette = 1};
-    for (int i = 0; i < 8; i++) shapes.rows[i] = SIDE, shapes.row_bytes[i] = 64;
-    amx_begin(&shapes);
+    amx_begin_whole();
     multiply_rows(b);
     amx_end();
 }
