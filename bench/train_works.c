@@ -94,7 +94,7 @@ static var loss_convnext(work *w) {
         var p[8];
         for (int k = 0; k < 8; k++) p[k] = next(w);
         var h = grad_layer_norm(w->t, grad_conv(w->t, x, p[0], p[1], 1, 2, 64), p[2], p[3], 1e-6f);
-        x = grad_feed_forward(w->t, h, p[4], p[5], p[6], p[7], false);
+        x = grad_mlp(w->t, h, 2, p + 4, UNARY_GELU, 0);
     }
     return mean_square(w, x);
 }
@@ -197,12 +197,9 @@ static void setup_g(work *w, rng *r) {
 }
 
 static var loss_coordinates(work *w) {
-    var x = grad_constant(w->t, &w->x);
-    for (int i = 0; i < 4; i++) {
-        var k = next(w), b = next(w);
-        x = grad_linear(w->t, x, k, b);
-        if (i < 3) x = grad_sin(w->t, x, 30);
-    }
+    var x = grad_constant(w->t, &w->x), p[8];
+    for (int i = 0; i < 8; i++) p[i] = next(w);
+    x = grad_mlp(w->t, x, 4, p, UNARY_SIN, 30);
     return grad_mse(w->t, x, grad_constant(w->t, &w->y));
 }
 
@@ -222,7 +219,7 @@ static var vit_block(work *w, var x) {
         v = heads_of(w, grad_linear(t, h, p[6], p[7]));
     x = grad_add(t, x, grad_linear(t, flat(w, grad_attention(t, q, k, v, false, 0)), p[8], p[9]));
     h = grad_layer_norm(t, x, p[10], p[11], 1e-6f);
-    return grad_add(t, x, grad_feed_forward(t, h, p[12], p[13], p[14], p[15], false));
+    return grad_add(t, x, grad_mlp(t, h, 2, p + 12, UNARY_GELU, 0));
 }
 
 static var loss_vit(work *w) {

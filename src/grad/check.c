@@ -157,9 +157,10 @@ static void note(check_result *r, double *worst, double error, const char *what,
     if (!(error <= limit) && !r->what) r->what = what;
 }
 
-static const char *const gradient_names[GRAD_IN] = {"gradient of input 0", "gradient of input 1",
-                                                    "gradient of input 2", "gradient of input 3",
-                                                    "gradient of input 4", "gradient of input 5"};
+#define GRADIENT(i) "gradient of input " #i
+static const char *const gradient_names[GRAD_IN] = {
+    GRADIENT(0), GRADIENT(1), GRADIENT(2),  GRADIENT(3),  GRADIENT(4),  GRADIENT(5),  GRADIENT(6),  GRADIENT(7),
+    GRADIENT(8), GRADIENT(9), GRADIENT(10), GRADIENT(11), GRADIENT(12), GRADIENT(13), GRADIENT(14), GRADIENT(15)};
 static const char *const output_names[GRAD_OUT] = {"output 0", "output 1", "output 2"};
 
 /* Compares the gradient of input i (found on top of `before`) with finite differences. */

@@ -5,29 +5,10 @@
 #define GRAD_KERNELS_H
 
 #include "base/isa.h"
+#include "grad/unary.h"
 
 #include <stdbool.h>
 #include <stdint.h>
-
-typedef enum unary_kind {
-    UNARY_AFFINE, /* p * x + q */
-    UNARY_EXP,
-    UNARY_LOG,
-    UNARY_SQRT,
-    UNARY_ABS,
-    UNARY_SQUARE,
-    UNARY_POW,   /* x^p */
-    UNARY_CLAMP, /* to [p, q] */
-    UNARY_SIN,   /* sin(p x) */
-    UNARY_TANH,
-    UNARY_SIGMOID,
-    UNARY_LEAKY_RELU, /* slope p below 0 */
-    UNARY_GELU,
-    UNARY_GELU_TANH,
-    UNARY_SILU,
-    UNARY_SOFTPLUS,
-    UNARY_KINDS
-} unary_kind;
 
 typedef enum binary_kind { BINARY_ADD, BINARY_SUB, BINARY_MUL, BINARY_DIV, BINARY_KINDS } binary_kind;
 
@@ -37,6 +18,8 @@ typedef struct unary_kernels {
     /* dx (+)= dy * f'(x); y = f(x) */
     void (*backward)(unary_kind kind, float p, float q, int64_t n, const float *x, const float *y, const float *dy,
                      float *dx, bool fresh);
+    /* y = f(x) and d = d * f'(x) */
+    void (*through)(unary_kind kind, float p, float q, int64_t n, const float *x, float *y, float *d);
 } unary_kernels;
 
 /* Element-wise functions of two rows; isa/binary_fast.c */

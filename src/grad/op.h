@@ -8,7 +8,7 @@
 #include "base/rng.h"
 #include "tensor/tensor.h"
 
-enum { GRAD_IN = 6, GRAD_OUT = 3 };
+enum { GRAD_IN = 16, GRAD_OUT = 3 };
 
 typedef struct grad_call {          /* what an operation sees; memory is the step arena's */
     const pith_tensor *in[GRAD_IN]; /* forward and backward; NULL where optional and absent */
@@ -30,12 +30,12 @@ typedef struct grad_case grad_case; /* one test case of an op: shapes, attribute
 
 typedef struct grad_op {
     const char *name;
-    uint8_t keep_in, keep_out; /* bit masks backward reads; of all else it may use the shape alone */
-    bool deterministic;        /* forward draws no random numbers */
-    bool bf16_ok;              /* heeds bf16 */
-    bool straight_through;     /* its gradient is by design not that of its forward */
-    bool fresh_ok;             /* backward heeds fresh[]; otherwise the tape clears din before */
-    int cases;                 /* number of test cases `sample` knows */
+    uint16_t keep_in, keep_out; /* bit masks backward reads; of all else it may use the shape alone */
+    bool deterministic;         /* forward draws no random numbers */
+    bool bf16_ok;               /* heeds bf16 */
+    bool straight_through;      /* its gradient is by design not that of its forward */
+    bool fresh_ok;              /* backward heeds fresh[]; otherwise the tape clears din before */
+    int cases;                  /* number of test cases `sample` knows */
     void (*shape)(const pith_tensor *const *in, const void *attr, pith_tensor *out,
                   size_t *saved); /* asserts, prints both shapes */
     void (*forward)(const grad_call *c);

@@ -5,12 +5,13 @@
 #define GRAD_OPS_H
 
 #include "grad/tape.h"
+#include "grad/unary.h"
 
 /* Products. */
 var grad_linear(tape *t, var x, var w, var b); /* x (..., in), w (out, in), b (out) or VAR_NONE -> (..., out) */
-/* GELU (by_tanh: its approximation) between two linear layers: x (..., in), up (hidden, in), down (out, hidden); biases
- * may be VAR_NONE -> (..., out) */
-var grad_feed_forward(tape *t, var x, var up, var up_bias, var down, var down_bias, bool by_tanh);
+/* That many linear layers with a function of grad/unary.h between; wb[2 i] and wb[2 i + 1] are w and b of layer i. Rows
+ * go through all layers while they are in the cache, where w are small. */
+var grad_mlp(tape *t, var x, int layers, const var *wb, unary_kind between, float p);
 /* a (..., m, k) or (..., k, m) if ta; b (..., k, n) or (..., n, k) if tb; equal leading sizes, or b without -> (..., m,
  * n) */
 var grad_matmul(tape *t, var a, var b, bool ta, bool tb);
@@ -45,7 +46,8 @@ var grad_mul(tape *t, var a, var b);
 var grad_div(tape *t, var a, var b);
 
 /* Element-wise of one. */
-var grad_affine(tape *t, var x, float scale, float shift); /* scale * x + shift */
+var grad_unary(tape *t, var x, unary_kind kind, float p, float q); /* any of grad/unary.h; the usual by name: */
+var grad_affine(tape *t, var x, float scale, float shift);         /* scale * x + shift */
 var grad_exp(tape *t, var x);
 var grad_log(tape *t, var x);
 var grad_sqrt(tape *t, var x);
@@ -104,7 +106,7 @@ var grad_straight_through(tape *t, var x, var hard);
 
 /* The operations themselves, one a line. */
 extern const grad_op grad_op_linear;
-extern const grad_op grad_op_feed_forward;
+extern const grad_op grad_op_mlp;
 extern const grad_op grad_op_matmul;
 extern const grad_op grad_op_conv;
 extern const grad_op grad_op_conv_transposed;

@@ -3,7 +3,7 @@
 
 const grad_op *const grad_ops[] = {
     &grad_op_linear,
-    &grad_op_feed_forward,
+    &grad_op_mlp,
     &grad_op_matmul,
     &grad_op_conv,
     &grad_op_conv_transposed,

@@ -38,9 +38,9 @@ static void backward(const grad_call *c) {
     if (c->din[0]) parallel_for(pith_tensor_elements(c->in[0]), EACH_GRAIN, backward_part, (void *)c);
 }
 
-static double reference(const unary_attr *a, double x) {
-    double p = a->p, q = a->q, root = 0.7978845608028654; /* sqrt(2 / pi) */
-    switch (a->kind) {
+double unary_f64(unary_kind kind, double p, double q, double x) {
+    double root = 0.7978845608028654; /* sqrt(2 / pi) */
+    switch (kind) {
     case UNARY_AFFINE: return p * x + q;
     case UNARY_EXP: return exp(x);
     case UNARY_LOG: return log(x);
@@ -63,8 +63,9 @@ static double reference(const unary_attr *a, double x) {
 }
 
 static void forward_f64(const grad_call *c) {
+    const unary_attr *a = c->attr;
     for (int64_t i = 0; i < pith_tensor_elements(c->in[0]); i++)
-        f64(c->out[0])[i] = reference(c->attr, f64(c->in[0])[i]);
+        f64(c->out[0])[i] = unary_f64(a->kind, a->p, a->q, f64(c->in[0])[i]);
 }
 
 static void sample(rng *r, int k, grad_case *c) {
@@ -93,24 +94,24 @@ const grad_op grad_op_unary = {.name = "unary",
                                .forward_f64 = forward_f64,
                                .sample = sample};
 
-static var apply(tape *t, var x, unary_kind kind, float p, float q) {
+var grad_unary(tape *t, var x, unary_kind kind, float p, float q) {
     return grad_apply(t, &grad_op_unary, &(unary_attr){kind, p, q}, sizeof(unary_attr), &x, 1);
 }
 
-var grad_affine(tape *t, var x, float scale, float shift) { return apply(t, x, UNARY_AFFINE, scale, shift); }
-var grad_exp(tape *t, var x) { return apply(t, x, UNARY_EXP, 0, 0); }
-var grad_log(tape *t, var x) { return apply(t, x, UNARY_LOG, 0, 0); }
-var grad_sqrt(tape *t, var x) { return apply(t, x, UNARY_SQRT, 0, 0); }
-var grad_abs(tape *t, var x) { return apply(t, x, UNARY_ABS, 0, 0); }
-var grad_square(tape *t, var x) { return apply(t, x, UNARY_SQUARE, 0, 0); }
-var grad_pow(tape *t, var x, float power) { return apply(t, x, UNARY_POW, power, 0); }
-var grad_clamp(tape *t, var x, float low, float high) { return apply(t, x, UNARY_CLAMP, low, high); }
-var grad_sin(tape *t, var x, float frequency) { return apply(t, x, UNARY_SIN, frequency, 0); }
-var grad_tanh(tape *t, var x) { return apply(t, x, UNARY_TANH, 0, 0); }
-var grad_sigmoid(tape *t, var x) { return apply(t, x, UNARY_SIGMOID, 0, 0); }
-var grad_relu(tape *t, var x) { return apply(t, x, UNARY_LEAKY_RELU, 0, 0); }
-var grad_leaky_relu(tape *t, var x, float slope) { return apply(t, x, UNARY_LEAKY_RELU, slope, 0); }
-var grad_gelu(tape *t, var x) { return apply(t, x, UNARY_GELU, 0, 0); }
-var grad_gelu_tanh(tape *t, var x) { return apply(t, x, UNARY_GELU_TANH, 0, 0); }
-var grad_silu(tape *t, var x) { return apply(t, x, UNARY_SILU, 0, 0); }
-var grad_softplus(tape *t, var x) { return apply(t, x, UNARY_SOFTPLUS, 0, 0); }
+var grad_affine(tape *t, var x, float scale, float shift) { return grad_unary(t, x, UNARY_AFFINE, scale, shift); }
+var grad_exp(tape *t, var x) { return grad_unary(t, x, UNARY_EXP, 0, 0); }
+var grad_log(tape *t, var x) { return grad_unary(t, x, UNARY_LOG, 0, 0); }
+var grad_sqrt(tape *t, var x) { return grad_unary(t, x, UNARY_SQRT, 0, 0); }
+var grad_abs(tape *t, var x) { return grad_unary(t, x, UNARY_ABS, 0, 0); }
+var grad_square(tape *t, var x) { return grad_unary(t, x, UNARY_SQUARE, 0, 0); }
+var grad_pow(tape *t, var x, float power) { return grad_unary(t, x, UNARY_POW, power, 0); }
+var grad_clamp(tape *t, var x, float low, float high) { return grad_unary(t, x, UNARY_CLAMP, low, high); }
+var grad_sin(tape *t, var x, float frequency) { return grad_unary(t, x, UNARY_SIN, frequency, 0); }
+var grad_tanh(tape *t, var x) { return grad_unary(t, x, UNARY_TANH, 0, 0); }
+var grad_sigmoid(tape *t, var x) { return grad_unary(t, x, UNARY_SIGMOID, 0, 0); }
+var grad_relu(tape *t, var x) { return grad_unary(t, x, UNARY_LEAKY_RELU, 0, 0); }
+var grad_leaky_relu(tape *t, var x, float slope) { return grad_unary(t, x, UNARY_LEAKY_RELU, slope, 0); }
+var grad_gelu(tape *t, var x) { return grad_unary(t, x, UNARY_GELU, 0, 0); }
+var grad_gelu_tanh(tape *t, var x) { return grad_unary(t, x, UNARY_GELU_TANH, 0, 0); }
+var grad_silu(tape *t, var x) { return grad_unary(t, x, UNARY_SILU, 0, 0); }
+var grad_softplus(tape *t, var x) { return grad_unary(t, x, UNARY_SOFTPLUS, 0, 0); }

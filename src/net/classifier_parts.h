@@ -20,8 +20,9 @@ static inline var walk_linear(classifier_walk *w, var x) {
 }
 
 static inline var walk_feed_forward(classifier_walk *w, var x) {
-    var up = walk_take(w), up_bias = walk_take(w), down = walk_take(w), down_bias = walk_take(w);
-    return grad_feed_forward(w->t, x, up, up_bias, down, down_bias, true);
+    var wb[4];
+    for (int i = 0; i < 4; i++) wb[i] = walk_take(w);
+    return grad_mlp(w->t, x, 2, wb, UNARY_GELU_TANH, 0);
 }
 
 static inline var walk_layer_norm(classifier_walk *w, var x, float epsilon) {

@@ -284,6 +284,27 @@ static void batch_norm_moves_its_averages_once(void **state) {
     }
 }
 
+/* In bf16 it is done as these operations; in f32 sums run in another order. */
+static void an_mlp_is_linear_layers_with_a_function_between(void **state) {
+    model *m = *state;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        float plain[512], loss, difference = 0;
+        tape_bf16(m->t, bf16);
+        loss = step(m, false);
+        memcpy(plain, m->params.grads, m->params.floats * sizeof(float));
+        params_zero_grads(&m->params);
+        tape_begin(m->t, 1, 2);
+        var wb[] = {grad_parameter(m->t, m->w1), grad_parameter(m->t, m->b1), grad_parameter(m->t, m->w2),
+                    grad_parameter(m->t, m->b2)};
+        var logits = grad_mlp(m->t, grad_constant(m->t, &m->inputs), 2, wb, UNARY_GELU, 0);
+        var other = grad_cross_entropy(m->t, logits, grad_constant(m->t, &m->labels), -1, 0);
+        assert_true(fabsf(grad_scalar(m->t, other) - loss) <= (bf16 ? 0 : 1e-6f));
+        grad_backward(m->t, other);
+        for (size_t i = 0; i < m->params.floats; i++) difference += fabsf(plain[i] - m->params.grads[i]);
+        assert_true(difference <= (bf16 ? 0 : 1e-5f));
+    }
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {TEST(gradients_match_differences_of_the_loss),
@@ -296,6 +317,7 @@ int main(void) {
                                        TEST(running_out_of_memory_is_an_error_not_a_crash),
                                        TEST(hessian_products_by_differences),
                                        TEST(bf16_products_stay_near),
+                                       TEST(an_mlp_is_linear_layers_with_a_function_between),
                                        TEST(straight_through_passes_the_gradient),
                                        TEST(recomputed_dropout_draws_the_same),
                                        TEST(batch_norm_moves_its_averages_once)};

@@ -1,6 +1,7 @@
 /* grad/isa/unary_fast.c - element-wise functions and their derivatives; the compiler's vector math does exp, sin, ...
  */
 #include "grad/isa/exponential.h"
+#include "grad/isa/sine.h"
 #include "grad/kernels.h"
 
 #include <math.h>
@@ -55,7 +56,7 @@ static inline float silu_slope(float x) {
     K(UNARY_SQUARE, x[i] * x[i], 2 * x[i])                                           \
     K(UNARY_POW, powf(x[i], p), p *y[i] / x[i])                                      \
     K(UNARY_CLAMP, x[i]<p ? p : x[i]> q ? q : x[i], x[i]<p || x[i]> q ? 0.0f : 1.0f) \
-    K(UNARY_SIN, sinf(p *x[i]), p *cosf(p *x[i]))                                    \
+    K(UNARY_SIN, sine_of(p *x[i]).sine, p *sine_of(p *x[i]).cosine)                  \
     K(UNARY_TANH, tanhf(x[i]), 1 - square(y[i]))                                     \
     K(UNARY_SIGMOID, logistic(x[i]), y[i] * (1 - y[i]))                              \
     K(UNARY_LEAKY_RELU, x[i] < 0 ? p * x[i] : x[i], x[i] < 0 ? p : 1.0f)             \
@@ -95,4 +96,20 @@ static void backward(unary_kind kind, float p, float q, int64_t n, const float *
     (void)q;
 }
 
-const unary_kernels ISA_TABLE(unary_table) = {forward, backward};
+#define THROUGH(kind_, value, slope)      \
+    case kind_:                           \
+        for (int64_t i = 0; i < n; i++) { \
+            y[i] = value;                 \
+            d[i] *= slope;                \
+        }                                 \
+        break;
+
+static void through(unary_kind kind, float p, float q, int64_t n, const float *restrict x, float *restrict y,
+                    float *restrict d) {
+    switch (kind) {
+        KINDS(THROUGH)
+    case UNARY_KINDS: break;
+    }
+}
+
+const unary_kernels ISA_TABLE(unary_table) = {forward, backward, through};

@@ -112,7 +112,7 @@ static void block(const gemm_block *b) {
     for (int64_t j = 0; j < b->n; j += NR, p.b += b->b_next) {
         p.c = b->c + j, p.from = b->from ? b->from + j : NULL;
         if (j + NR <= b->n) all_rows(p, b->m, 2);
-        else last_columns(p, b->m, b->n - j, 2);
+        else last_columns(p, b->m, b->n - j, b->n - j > VEC ? 2 : 1);
     }
 }
 
