@@ -28,24 +28,28 @@ typedef float vec __attribute__((vector_size(VEC * sizeof(float)), aligned(4), m
 typedef struct panel {
     int64_t k, ars, acs, ldb, ldc;
     const float *a, *b, *from; /* from: what the sums begin with, NULL: 0 */
-    int64_t ldf, a_next;       /* a_next: from MR rows of A to the next */
+    int64_t ldf;
     float *c;
 } panel;
 
-/* R rows by W vectors; R and W are constants at every call, so that the sums stay in registers. */
-static inline __attribute__((always_inline)) void rows(const panel *p, int R, int W) {
+/* R rows by W vectors; R and W are constants at every call, so that the sums stay in registers. So is ars where it is
+ * 1; else three rows share a pointer, as many as one stride reaches. */
+static inline __attribute__((always_inline)) void rows(const panel *p, int R, int W, int64_t ars) {
     vec sum[MR][2];
     for (int r = 0; r < R; r++)
         for (int w = 0; w < W; w++) sum[r][w] = p->from ? *(const vec *)(p->from + r * p->ldf + w * VEC) : (vec){0};
-    const float *a = p->a, *b = p->b;
-    for (int64_t i = 0; i < p->k; i++, a += p->acs, b += p->ldb) {
+    const float *a[MR / 3 + 1], *b = p->b;
+    for (int r = 0; r < R; r += 3) a[r / 3] = p->a + r * ars;
+    for (int64_t i = 0; i < p->k; i++, b += p->ldb) {
         vec b0 = *(const vec *)b, b1 = W > 1 ? *(const vec *)(b + VEC) : (vec){0};
 #pragma GCC unroll 12
         for (int r = 0; r < R; r++) {
-            float x = a[r * p->ars];
+            float x = a[r / 3][r % 3 * ars];
             sum[r][0] += x * b0;
             if (W > 1) sum[r][1] += x * b1;
         }
+#pragma GCC unroll 4
+        for (int r = 0; r < R; r += 3) a[r / 3] += p->acs;
     }
     for (int r = 0; r < R; r++)
         for (int w = 0; w < W; w++) *(vec *)(p->c + r * p->ldc + w * VEC) = sum[r][w];
@@ -56,12 +60,17 @@ static inline void down(panel *p, int64_t rows) {
     if (p->from) p->from += rows * p->ldf;
 }
 
-static inline __attribute__((always_inline)) void all_rows(panel p, int64_t m, int W) {
+static inline __attribute__((always_inline)) void all_rows_by(panel p, int64_t m, int W, int64_t ars) {
     int64_t i = 0;
-    for (; i + MR <= m; i += MR, p.a += p.a_next, down(&p, MR)) rows(&p, MR, W);
-    for (; i + 4 <= m; i += 4, p.a += 4 * p.ars, down(&p, 4)) rows(&p, 4, W);
-    for (; i + 2 <= m; i += 2, p.a += 2 * p.ars, down(&p, 2)) rows(&p, 2, W);
-    for (; i < m; i++, p.a += p.ars, down(&p, 1)) rows(&p, 1, W);
+    for (; i + MR <= m; i += MR, p.a += MR * ars, down(&p, MR)) rows(&p, MR, W, ars);
+    for (; i + 4 <= m; i += 4, p.a += 4 * ars, down(&p, 4)) rows(&p, 4, W, ars);
+    for (; i + 2 <= m; i += 2, p.a += 2 * ars, down(&p, 2)) rows(&p, 2, W, ars);
+    for (; i < m; i++, p.a += ars, down(&p, 1)) rows(&p, 1, W, ars);
+}
+
+static inline __attribute__((always_inline)) void all_rows(panel p, int64_t m, int W) {
+    if (p.ars == 1) all_rows_by(p, m, W, 1);
+    else all_rows_by(p, m, W, p.ars);
 }
 
 /* Fewer columns than a panel has: C passes through a copy. */
@@ -69,7 +78,7 @@ static void last_columns(panel p, int64_t m, int64_t n, int W) {
     float sums[MR * NR];
     panel q = p;
     q.c = sums, q.ldc = W * VEC;
-    for (int64_t i = 0; i < m; i += MR, q.a += p.a_next, down(&p, MR)) {
+    for (int64_t i = 0; i < m; i += MR, q.a += MR * p.ars, down(&p, MR)) {
         int64_t count = m - i < MR ? m - i : MR;
         if (p.from) q.from = sums, q.ldf = q.ldc;
         for (int64_t r = 0; p.from && r < count; r++)
@@ -98,7 +107,6 @@ static void narrow(panel p, int64_t m, int64_t n) {
 static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs, const float *b, int64_t ldb,
                  float *c, int64_t ldc, bool add) {
     panel p = {.k = k, .ars = ars, .acs = acs, .ldb = ldb, .ldc = ldc, .a = a, .b = b, .c = c, .ldf = ldc};
-    p.a_next = MR * ars;
     int64_t j = 0;
     for (; j + NR <= n; j += NR, p.b += NR, p.c += NR) p.from = add ? p.c : NULL, all_rows(p, m, 2);
     for (; j + VEC <= n; j += VEC, p.b += VEC, p.c += VEC) p.from = add ? p.c : NULL, all_rows(p, m, 1);
@@ -107,7 +115,7 @@ static void tile(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, i
 }
 
 static void block(const gemm_block *b) {
-    panel p = {.k = b->k, .ars = b->ars, .acs = b->acs, .a_next = MR * b->ars, .ldb = NR, .a = b->a, .b = b->b};
+    panel p = {.k = b->k, .ars = b->ars, .acs = b->acs, .ldb = NR, .a = b->a, .b = b->b};
     p.ldc = b->ldc, p.ldf = b->ldf;
     for (int64_t j = 0; j < b->n; j += NR, p.b += b->b_next) {
         p.c = b->c + j, p.from = b->from ? b->from + j : NULL;
