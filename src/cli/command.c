@@ -8,6 +8,7 @@
 #include "file/json.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,13 +30,32 @@ static const pith_option common[] = {
 };
 enum { COMMON = sizeof common / sizeof *common };
 
-static bool output_failed;
+static int output_error; /* errno of the first write to standard output that failed */
+
+static void note_output(bool good) {
+    if (!good && !output_error) output_error = errno ? errno : EIO;
+}
 
 void command_print(const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
-    if (vprintf(fmt, args) < 0) output_failed = true;
+    note_output(vprintf(fmt, args) >= 0);
     va_end(args);
+}
+
+bool command_write(const void *bytes, size_t size) {
+    note_output(fwrite(bytes, 1, size, stdout) == size && fflush(stdout) == 0);
+    return !output_error;
+}
+
+pith_status command_output(pith_error *err) {
+    return output_error ? pith_fail_errno(err, "standard output", output_error, "cannot write") : PITH_OK;
+}
+
+/* Who read the output has had enough: end as any command of a pipe does. */
+static void end_as_by_a_closed_pipe(void) {
+    signal(SIGPIPE, SIG_DFL);
+    raise(SIGPIPE);
 }
 
 static void print_option(const pith_option *o) {
@@ -117,12 +137,11 @@ static pith_status run_verb(const verb *v, command *c, pith_error *err) {
     if (s == PITH_OK && c->json && json_refusals() != refusals)
         s = pith_fail(err, PITH_NO_MEMORY, NULL, -1, "out of memory for the JSON");
     if (s == PITH_OK && c->json) {
-        if (json_dumpf(c->result, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) != 0) output_failed = true;
+        note_output(json_dumpf(c->result, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9)) == 0);
         putchar('\n');
     }
-    if ((fflush(stdout) != 0 || output_failed || ferror(stdout)) && s == PITH_OK)
-        s = pith_fail_errno(err, "standard output", errno ? errno : EIO, "cannot write");
-    return s;
+    note_output(fflush(stdout) == 0 && !ferror(stdout));
+    return s == PITH_OK ? command_output(err) : s;
 }
 
 static void print_version(void) { command_print("pith %s (%s)\n", PITH_VERSION, isa_name(isa_active())); }
@@ -147,19 +166,20 @@ static int call_verb(const verb *v, int argc, char **argv) {
         s = run_verb(v, &c, &err);
     }
     if (s != PITH_OK && err.status == PITH_OK) pith_fail(&err, s, NULL, -1, "%s", pith_status_name(s));
-    int code = s == PITH_OK ? 0 : report(&err, v, c.json);
+    int code = s == PITH_OK || output_error == EPIPE ? 0 : report(&err, v, c.json);
     if (c.result) json_decref(c.result);
     pith_values_free(values);
+    if (output_error == EPIPE) end_as_by_a_closed_pipe();
     return code;
 }
 
 int command_main(int argc, char **argv) {
-    output_failed = false;
+    output_error = 0;
     memory_adopt_jansson();
     const char *name = argc > 1 ? argv[1] : "--help";
     if (strcmp(name, "--version") == 0) {
         print_version();
-        return fflush(stdout) == 0 && !output_failed ? 0 : 1;
+        return fflush(stdout) == 0 && !output_error ? 0 : 1;
     }
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
         print_help();

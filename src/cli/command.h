@@ -35,10 +35,13 @@ extern const verb *const verbs[]; /* ends in NULL; src/cli/verbs.c */
 /* The whole command: parses, runs, prints errors and JSON, returns the exit code. Callable again and again (tests). */
 int command_main(int argc, char **argv);
 
-/* Standard output, checked: a full disk or closed pipe is an error like any other. */
+/* Standard output, checked: a full disk is an error like any other; where the reader of a pipe has gone, the process
+ * ends by SIGPIPE after the verb, without a word. */
 #if defined(__GNUC__)
 __attribute__((format(printf, 1, 2)))
 #endif
 void command_print(const char *fmt, ...);
+bool command_write(const void *bytes, size_t size); /* at once; false: failed, now or before */
+pith_status command_output(pith_error *err);        /* the error if something failed */
 
 #endif

@@ -104,7 +104,6 @@ typedef struct speech {
     sampler *sampler;
     pith_bytes said; /* what was written since it was last emptied */
     size_t capacity;
-    bool failed;
 } speech;
 
 static void close_speech(speech *s) {
@@ -172,9 +171,7 @@ static bool say(void *user, const uint8_t *bytes, size_t size) {
     memcpy(s->said.data + s->said.size, bytes, size);
     s->said.size += size;
     if (s->c->json) return true;
-    /* a reader that went away ends the writing */
-    s->failed = fwrite(bytes, 1, size, stdout) != size || fflush(stdout) != 0;
-    return !s->failed;
+    return command_write(bytes, size); /* a reader that went away ends the writing */
 }
 
 static void report(const speech *s, const generate_figures *f) {
@@ -194,7 +191,7 @@ static pith_status speak(speech *s, const void *text, size_t size, unsigned flag
         status =
             generate_text(&s->m, s->session, s->sampler, ids.ids, (int64_t)ids.count, &set, &s->c->context, f, err);
     memory_free(ids.ids);
-    if (status == PITH_OK && s->failed) status = pith_fail_errno(err, "standard output", EPIPE, "cannot write");
+    if (status == PITH_OK) status = command_output(err);
     return status;
 }
 
@@ -202,8 +199,7 @@ static pith_status continue_text(speech *s, pith_error *err) {
     pith_bytes prompt = {0};
     generate_figures f;
     pith_status status = read_prompt(s->c->values, &prompt, err);
-    if (status == PITH_OK && !s->c->json && fwrite(prompt.data, 1, prompt.size, stdout) != prompt.size)
-        status = pith_fail_errno(err, "standard output", errno, "cannot write");
+    if (status == PITH_OK && !s->c->json && !command_write(prompt.data, prompt.size)) status = command_output(err);
     if (status == PITH_OK) status = speak(s, prompt.data, prompt.size, TOKEN_ADD_START, NULL, &f, err);
     if (status == PITH_OK && !s->c->json) command_print("\n");
     if (status == PITH_OK) {
@@ -273,7 +269,7 @@ static pith_status answer(talk *t, generate_figures *f, pith_error *err) {
     if (status == PITH_OK)
         status = generate_text(&s->m, s->session, s->sampler, ids.ids + same, (int64_t)(ids.count - same), &set,
                                &s->c->context, f, err);
-    if (status == PITH_OK && s->failed) status = pith_fail_errno(err, "standard output", EPIPE, "cannot write");
+    if (status == PITH_OK) status = command_output(err);
     if (status == PITH_OK)
         status = add_message(t, "assistant", s->said.data ? (char *)s->said.data : "", s->said.size, err);
     return status;

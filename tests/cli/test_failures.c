@@ -4,6 +4,7 @@
 #include "harness.h"
 
 #include "base/memory.h"
+#include "base/progress.h"
 #include "cli/command.h"
 #include "file/output.h"
 #include "file/safetensors.h"
@@ -214,8 +215,36 @@ static int tear_down(void **state) {
     return chdir("/") == 0 ? rmdir(folder) : -1;
 }
 
+static int end_of_child_writing_to(int fd) {
+    int state;
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(fd, STDOUT_FILENO), dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+        interrupt_install();
+        _exit(command_main(3, (char *[]){"pith", "info", "m.gguf", NULL}));
+    }
+    assert_int_equal(waitpid(child, &state, 0), child);
+    return state;
+}
+
+static void a_reader_that_left_ends_the_command_silently(void **state) {
+    (void)state;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    close(ends[0]);
+    int how = end_of_child_writing_to(ends[1]);
+    assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGPIPE);
+    close(ends[1]);
+    int full = open("/dev/full", O_WRONLY);
+    if (full < 0) return;
+    how = end_of_child_writing_to(full);
+    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 1);
+    close(full);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_allocation_may_fail),
-                                       cmocka_unit_test(every_write_may_fail), cmocka_unit_test(ends_when_interrupted)};
+                                       cmocka_unit_test(every_write_may_fail), cmocka_unit_test(ends_when_interrupted),
+                                       cmocka_unit_test(a_reader_that_left_ends_the_command_silently)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
