@@ -20,6 +20,8 @@ static inline void amx_begin_whole(void) { /* all registers of 16 rows of 64 byt
     for (int i = 0; i < 8; i++) s.rows[i] = 16, s.row_bytes[i] = 64;
     amx_begin(&s);
 }
+/* Mask of the first n of the 16 lanes that a row of a tile has. */
+static inline uint16_t amx_first(int64_t n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : (uint16_t)((1 << n) - 1); }
 static inline void amx_end(void) { __asm__ volatile("tilerelease" : :); }
 
 /* Numbers of registers are literal. Rows in memory are `stride` bytes apart. */

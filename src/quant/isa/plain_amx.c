@@ -29,12 +29,10 @@ static void split(__m512 v, uint16_t *upper, uint16_t *lower) {
     _mm256_store_si256((__m256i *)lower, (__m256i)_mm512_cvtneps_pbh(_mm512_sub_ps(v, as_float)));
 }
 
-static __mmask16 mask_of(int64_t left) { return left >= SIDE ? 0xffff : left <= 0 ? 0 : (__mmask16)((1 << left) - 1); }
-
 /* 32 columns of a row of weights, of which `left` exist. */
 static void split_weights(uint16_t type, const uint16_t *w, int64_t left, uint16_t *upper, uint16_t *lower) {
     for (int i = 0; i < STEP; i += SIDE) {
-        __m256i half = _mm256_maskz_loadu_epi16(mask_of(left - i), w + i);
+        __m256i half = _mm256_maskz_loadu_epi16(amx_first(left - i), w + i);
         if (type == PITH_F16) split(_mm512_cvtph_ps(half), upper + i, lower + i);
         else _mm256_store_si256((__m256i *)(upper + i), half);
     }
@@ -59,7 +57,7 @@ static void fill_inputs(const float *x, int64_t n, int64_t cols, int64_t first, 
         for (int64_t t = 0; t < SIDE; t++)
             for (int i = 0; i < STEP; i += SIDE) {
                 int64_t at = first + k * STEP + i;
-                __mmask16 there = t < n ? mask_of(cols - at) : 0;
+                __mmask16 there = t < n ? amx_first(cols - at) : 0;
                 __m512 v = there ? _mm512_maskz_loadu_ps(there, x + t * cols + at) : _mm512_setzero_ps();
                 split(v, out[UPPER][k] + t * STEP + i, out[LOWER][k] + t * STEP + i);
             }
@@ -101,7 +99,7 @@ static inline __attribute__((always_inline)) void multiply(const factors *f, int
 
 /* y of a strip: what earlier columns left, plus the sums. */
 static void put(const float sum[2][SIDE][SIDE], int64_t n, int64_t rows, bool add, float *y, int64_t ldy) {
-    __mmask16 there = mask_of(rows);
+    __mmask16 there = amx_first(rows);
     for (int64_t t = 0; t < n && t < 2 * SIDE; t++) {
         __m512 v = _mm512_loadu_ps(sum[t / SIDE][t % SIDE]);
         if (add) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(there, y + t * ldy));

@@ -27,7 +27,6 @@ enum {
 };
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
-static __mmask16 first_lanes(int64_t n) { return n >= SIDE ? 0xffff : n <= 0 ? 0 : (__mmask16)((1 << n) - 1); }
 
 /* --- numbers to tiles --------------------------------------------------------------------------------------------- */
 
@@ -40,7 +39,7 @@ typedef struct source {
 
 /* Numbers next to each other along the depth: an index a row, [index][32 numbers]. */
 static void rows_of_indices(source s, uint16_t *to) {
-    __mmask16 first = first_lanes(s.depth), second = first_lanes(s.depth - SIDE);
+    __mmask16 first = amx_first(s.depth), second = amx_first(s.depth - SIDE);
     for (int i = 0; i < SIDE; i++, s.at += s.index_step, to += STEP) {
         bool there = i < s.indices;
         __m512 low = _mm512_maskz_loadu_ps(there ? first : 0, s.at);
@@ -53,7 +52,7 @@ static void rows_of_indices(source s, uint16_t *to) {
 static void rows_of_pairs(source s, uint16_t *to) {
     const __m512i interleave = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
                                                 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    __mmask16 there = first_lanes(s.indices);
+    __mmask16 there = amx_first(s.indices);
     for (int i = 0; i < SIDE; i++, s.at += 2 * s.depth_step, to += STEP) {
         __m512 low = _mm512_maskz_loadu_ps(2 * i < s.depth ? there : 0, s.at);
         __m512 high = _mm512_maskz_loadu_ps(2 * i + 1 < s.depth ? there : 0, s.at + s.depth_step);
@@ -99,7 +98,7 @@ static corner corner_of(const gemm_block *b, int64_t i, int64_t j) {
 }
 
 static void copy(const float *from, int64_t ldf, float *to, int64_t ldt, int64_t rows, int64_t cols) {
-    __mmask16 there = first_lanes(cols);
+    __mmask16 there = amx_first(cols);
     for (int64_t i = 0; i < rows && i < SIDE; i++)
         _mm512_mask_storeu_ps(to + i * ldt, there, _mm512_maskz_loadu_ps(there, from + i * ldf));
 }
