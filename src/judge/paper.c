@@ -125,7 +125,7 @@ static pith_status read_rows(reader *r, const json_t *o, const char *key, size_t
     memcpy(before, r->place, sizeof before);
     pith_status s = PITH_OK;
     for (size_t i = 0; i < n && s == PITH_OK; i++) {
-        snprintf(r->place, sizeof r->place, "%.60s%s%.16s[%zu]", before, before[0] ? "." : "", key, i);
+        snprintf(r->place, sizeof r->place, "%.50s%s%.16s[%zu]", before, before[0] ? "." : "", key, i);
         s = read(r, json_array_get(list, i), rows + i * size);
     }
     memcpy(r->place, before, sizeof before);
