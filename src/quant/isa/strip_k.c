@@ -157,38 +157,82 @@ INLINE void q2_pairs(const uint8_t *head, pairs_of_numbers *out) {
     }
 }
 
-/* The sums of codes behind a block's numbers, of both halves of each group; where the scale is 0, anything. */
-INLINE void whole_sums(const float *number, int16_t out[16]) {
-    const vec from = _mm512_set_epi32(30, 29, 26, 25, 22, 21, 18, 17, 14, 13, 10, 9, 6, 5, 2, 1);
+/* The sums of codes behind sixteen of a block's numbers; where the scale is 0, anything. */
+INLINE void whole_sums(const float *number, const vec from, int16_t out[16]) {
     vecf both = _mm512_permutex2var_ps(_mm512_loadu_ps(number), from, _mm512_loadu_ps(number + 16));
     vec whole = _mm512_cvtps_epi32(_mm512_mul_ps(both, _mm512_set1_ps(1 / number[ACTIVATION_SCALE])));
     _mm256_store_si256((__m256i *)out, _mm512_cvtepi32_epi16(whole));
 }
 
-/* All in whole numbers: the products of half a group have 14 bits, besides those of the place of their codes, which go
- * as two are put side by side, so that one step multiplies both with their scales. */
-INLINE vecf q2_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number) {
-    _Alignas(32) int16_t sums[16];
+/* Products of both halves of a group as 16-bit numbers side by side; `place` bits too many are dropped, which are 0. */
+INLINE vec dots_beside(const vec c[WORDS], const int8_t *x, int place) {
+    vec low = _mm512_srli_epi32(half_dot(c, x, false), place);
+    vec high = _mm512_slli_epi32(half_dot(c + WORDS / 2, x + 16, false), 16 - place);
+    return high | (low & _mm512_set1_epi32(0xffff));
+}
+
+INLINE vec pair_of(const int16_t *sums) {
+    int32_t pair;
+    memcpy(&pair, sums, sizeof pair);
+    return _mm512_set1_epi32(pair);
+}
+
+/* (d dot - dmin offset) times the scale of the inputs */
+INLINE vecf scaled(vecf d, vec dot, vecf dmin, vec offset, const float *number) {
+    vecf low = _mm512_mul_ps(dmin, _mm512_cvtepi32_ps(offset));
+    return _mm512_mul_ps(_mm512_fmsub_ps(d, _mm512_cvtepi32_ps(dot), low), spread(number + ACTIVATION_SCALE));
+}
+
+/* All in whole numbers: the products of half a group have 14 bits besides those of the place of their codes, so that
+ * one step multiplies both with their scales. */
+INLINE vecf q2_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number,
+                     const uint8_t *ahead) {
+    _Alignas(32) int16_t sums[16]; /* of both halves of each group */
     pairs_of_numbers k;
-    vec dot = VS(setzero)(), offset = VS(setzero)(), lower = _mm512_set1_epi32(0xffff);
-    whole_sums(number, sums);
+    vec dot = VS(setzero)(), offset = VS(setzero)();
+    whole_sums(number, _mm512_set_epi32(30, 29, 26, 25, 22, 21, 18, 17, 14, 13, 10, 9, 6, 5, 2, 1), sums);
     q2_pairs(head, &k);
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++, x += 32) {
-        const int place = 2 * (g % 4);
         vec c[WORDS];
+        fetch(ahead, (20 + 64) * STRIP_ROWS, g, 8);
         q2_codes(code, g, c);
-        vec low = _mm512_srli_epi32(half_dot(c, x, false), place);
-        vec high = _mm512_slli_epi32(half_dot(c + WORDS / 2, x + 16, false), 16 - place);
-        dot = _mm512_dpwssd_epi32(dot, high | (low & lower), k.scale[g]);
-        int32_t pair;
-        memcpy(&pair, sums + 2 * g, sizeof pair);
-        offset = _mm512_dpwssd_epi32(offset, k.minimum[g], _mm512_set1_epi32(pair));
+        dot = _mm512_dpwssd_epi32(dot, dots_beside(c, x, 2 * (g % 4)), k.scale[g]);
+        offset = _mm512_dpwssd_epi32(offset, k.minimum[g], pair_of(sums + 2 * g));
     }
-    vecf low = _mm512_mul_ps(halves_at(head, 0, 2), _mm512_cvtepi32_ps(offset));
-    vecf all = _mm512_fmsub_ps(halves_at(head, 0, 0), _mm512_cvtepi32_ps(dot), low);
-    return _mm512_mul_ps(all, spread(number + ACTIVATION_SCALE));
+    return scaled(halves_at(head, 0, 0), dot, halves_at(head, 0, 2), offset, number);
 }
+
+/* Sixteen bytes of the k-th and of the l-th quarter of v, as 16-bit numbers side by side. */
+INLINE vec side_by_side(vec v, int k, int l) {
+    const vec row = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    const vec from = _mm512_add_epi32(_mm512_or_si512(row, _mm512_slli_epi32(row, 16)),
+                                      _mm512_set1_epi32(STRIP_ROWS * (k | l << 16)));
+    return _mm512_maskz_permutexvar_epi8(0x5555555555555555, from, v);
+}
+
+/* The same: half a group has 15 bits. */
+INLINE vecf q4_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number,
+                     const uint8_t *ahead) {
+    _Alignas(32) int16_t sums[16]; /* of groups */
+    vec both = head_at(head, 12), low = head_at(head, 4), high = head_at(head, 8);
+    vec scale[2] = {low & all8(63), six_bits(both & all8(15), low, 6)};
+    vec minimum[2] = {high & all8(63), six_bits(bits(both, 4, 15), high, 6)};
+    vec dot = VS(setzero)(), offset = VS(setzero)();
+    whole_sums(number, _mm512_set_epi32(31, 27, 23, 19, 15, 11, 7, 3, 31, 27, 23, 19, 15, 11, 7, 3), sums);
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++, x += 32) {
+        vec c[WORDS];
+        fetch(ahead, (16 + 128) * STRIP_ROWS, g, 8);
+        q4_codes(code, g, c);
+        dot = _mm512_dpwssd_epi32(dot, dots_beside(c, x, g % 2 * LIFTED), side_by_side(scale[g / 4], g % 4, g % 4));
+        if (g % 2) continue;
+        vec two = side_by_side(minimum[g / 4], g % 4, g % 4 + 1);
+        offset = _mm512_dpwssd_epi32(offset, two, pair_of(sums + g));
+    }
+    return scaled(halves_at(head, 0, 0), dot, halves_at(head, 0, 2), offset, number);
+}
+
 #define NUMBERS(planes_, name, ...) .planes = planes_, .by_block = true, .numbers = name, .place = {__VA_ARGS__}
 #define BLOCK(name) .block = name
 #else
@@ -201,7 +245,7 @@ STRIP_MUL(q2_k, .groups = 8, .head = 20, .code = 64, .by_half = true, .codes = q
 STRIP_MUL(q3_k, .groups = 8, .head = 14, .code = 96, .by_half = true, .codes = q3_codes, .scales = q3_scales, .bias = 4,
           NUMBERS(1, q3_numbers, 0, 1, 2, 2, 0, 1, 2, 2))
 STRIP_MUL(q4_k, .groups = 8, .head = 16, .code = 128, .codes = q4_codes, .scales = q4_scales,
-          NUMBERS(2, q4_numbers, 0, 2, 0, 2, 0, 2, 0, 2))
+          NUMBERS(2, q4_numbers, 0, 2, 0, 2, 0, 2, 0, 2), BLOCK(q4_block))
 STRIP_MUL(q5_k, .groups = 8, .head = 16, .code = 160, .codes = q5_codes, .scales = q5_scales, NUMBERS(2, q4_numbers, 0))
 STRIP_MUL(q6_k, .groups = 8, .head = 18, .code = 192, .by_half = true, .codes = q6_codes, .scales = q6_scales,
           .bias = 32, NUMBERS(2, q6_numbers, 0))

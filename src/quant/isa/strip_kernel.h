@@ -115,8 +115,9 @@ typedef struct block_numbers {
     _Alignas(64) uint8_t scale[16 * STRIP_ROWS], minimum[16 * STRIP_ROWS];
 } block_numbers;
 typedef void (*numbers_fn)(const uint8_t *head, block_numbers *out);
-/* Contribution of a whole block, whose inputs share a scale. */
-typedef vecf (*block_fn)(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number);
+/* Contribution of a whole block, whose inputs share a scale. `ahead`: see fetch. */
+typedef vecf (*block_fn)(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number,
+                         const uint8_t *ahead);
 
 typedef struct strip_traits { /* constants of a type */
     int groups;               /* of 32 in a block */
@@ -138,8 +139,11 @@ typedef struct strip_traits { /* constants of a type */
 
 enum { AHEAD = 16384 }; /* bytes that strips are fetched ahead, into the second cache: it has more requests under way */
 
-INLINE void fetch(const uint8_t *p, int size) {
-    for (int i = 0; i < size; i += 64) _mm_prefetch((const char *)p + AHEAD + i, _MM_HINT_T1);
+/* One of `parts` of that: all at once they would hold up the loads that wait for the second cache. */
+INLINE void fetch(const uint8_t *p, int size, int part, int parts) {
+    const int lines = (size + 63) / 64, end = lines * (part + 1) / parts;
+#pragma GCC unroll 8
+    for (int i = lines * part / parts; i < end; i++) _mm_prefetch((const char *)p + AHEAD + 64 * i, _MM_HINT_T1);
 }
 
 INLINE vec half_dot(const vec c[WORDS / 2], const int8_t *x, bool wide) {
@@ -157,7 +161,7 @@ INLINE vecf group_sum(const strip_traits *t, const vec c[WORDS], const vecf scal
 }
 
 INLINE vecf dot_block(const strip_traits *t, const uint8_t *head, const uint8_t *code, const int8_t *x,
-                      const float *number) {
+                      const float *number, const uint8_t *ahead) {
     const int parts = t->by_half ? 2 : 1;
     const float *in = number + (t->by_half ? ACTIVATION_LOW : ACTIVATION_SUM);
     vecf sum[4], offset = V(setzero_ps)(), d = halves_at(head, 0, 0);
@@ -167,6 +171,7 @@ INLINE vecf dot_block(const strip_traits *t, const uint8_t *head, const uint8_t 
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++, x += 32, in += ACTIVATION_NUMBERS) {
         vec c[WORDS];
+        fetch(ahead, (t->head + t->code) * STRIP_ROWS, g, 8);
         t->codes(code, g, c);
         vec dot[2] = {half_dot(c, x, false), half_dot(c + WORDS / 2, x + 16, false)};
         if (!t->by_half) dot[0] = V(add_epi32)(dot[0], dot[1]);
@@ -187,20 +192,20 @@ INLINE vecf dot_part(const strip_traits *t, const uint8_t *head, const uint8_t *
                      const int8_t *x, const float *number) {
     vecf sum = V(setzero_ps)(), offset = V(setzero_ps)();
     const uint8_t *ahead = head;
+    const int size = (t->head + t->code) * STRIP_ROWS;
     code += 4 * lane;
     for (int64_t b = 0; b < blocks; b++, head += t->head * STRIP_ROWS, code += t->code * STRIP_ROWS) {
-        if (lane == 0) fetch(ahead, (t->head + t->code) * STRIP_ROWS);
-        ahead += (t->head + t->code) * STRIP_ROWS;
         if (t->block || t->by_block) {
-            vecf part = t->block ? t->block(head, code, x, number) : dot_block(t, head, code, x, number);
+            vecf part = t->block ? t->block(head, code, x, number, ahead) : dot_block(t, head, code, x, number, ahead);
             sum = V(add_ps)(sum, part);
-            x += 256, number += 8 * ACTIVATION_NUMBERS;
+            x += 256, number += 8 * ACTIVATION_NUMBERS, ahead += size;
             continue;
         }
 #pragma GCC unroll 8
         for (int g = 0; g < t->groups; g++, x += 32, number += ACTIVATION_NUMBERS) {
             vec c[WORDS];
             vecf scale[2], minimum[2];
+            if (lane == 0) fetch(ahead, size, g, t->groups);
             t->codes(code, g, c);
             t->scales(head, lane, g, scale, minimum);
             sum = V(fmadd_ps)(group_sum(t, c, scale, x), spread(number + ACTIVATION_SCALE), sum);
@@ -209,6 +214,7 @@ INLINE vecf dot_part(const strip_traits *t, const uint8_t *head, const uint8_t *
                 offset = V(fmadd_ps)(minimum[1], spread(number + ACTIVATION_HIGH), offset);
             } else offset = V(fmadd_ps)(minimum[0], spread(number + ACTIVATION_SUM), offset);
         }
+        ahead += size;
     }
     return V(add_ps)(sum, offset);
 }

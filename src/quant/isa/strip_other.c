@@ -99,13 +99,15 @@ INLINE void tq2_scales(const uint8_t *head, int lane, int group, vecf scale[2], 
 
 #if PITH_ISA_LEVEL == 2
 /* No scale within a block: products stay whole numbers, by the place their codes have. */
-INLINE vecf tq2_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number) {
+INLINE vecf tq2_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number,
+                      const uint8_t *ahead) {
     vec sum[4][2], total = VS(setzero)();
     vecf offset = V(setzero_ps)(), scale = spread(number + ACTIVATION_SCALE);
     for (int k = 0; k < 4; k++) sum[k][0] = sum[k][1] = VS(setzero)();
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++, x += 32, number += ACTIVATION_NUMBERS) {
         vec c[WORDS];
+        fetch(ahead, (2 + 64) * STRIP_ROWS, g, 8);
         tq2_codes(code, g, c);
         for (int w = 0; w < WORDS; w++) sum[g % 4][w % 2] = dot4(sum[g % 4][w % 2], c[w], x + 4 * w, false);
         offset = V(add_ps)(offset, spread(number + ACTIVATION_SUM));
