@@ -203,6 +203,28 @@ INLINE vecf q2_block(const uint8_t *head, const uint8_t *code, const int8_t *x, 
     return scaled(halves_at(head, 0, 0), dot, halves_at(head, 0, 2), offset, number);
 }
 
+/* The same with signed scales, and codes by 4 too large. */
+INLINE vecf q3_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number,
+                     const uint8_t *ahead) {
+    _Alignas(32) int16_t sums[16]; /* of both halves of each group */
+    block_numbers k;
+    vec dot = VS(setzero)(), offset = VS(setzero)();
+    whole_sums(number, _mm512_set_epi32(30, 29, 26, 25, 22, 21, 18, 17, 14, 13, 10, 9, 6, 5, 2, 1), sums);
+    q3_numbers(head, &k);
+#pragma GCC unroll 8
+    for (int g = 0; g < 8; g++, x += 32) {
+        vec c[WORDS], four = turned(head_at(k.scale, g / 2 * 4));
+        vec scale = _mm512_srai_epi16(g % 2 ? four : _mm512_slli_epi16(four, 8), 8);
+        fetch(ahead, (14 + 96) * STRIP_ROWS, g, 8);
+        q3_codes(code, g, c);
+        dot = _mm512_dpwssd_epi32(dot, dots_beside(c, x, 2 * place_of(g % 4, 2)), scale);
+        offset = _mm512_dpwssd_epi32(offset, scale, pair_of(sums + 2 * g));
+    }
+    dot = _mm512_sub_epi32(dot, _mm512_slli_epi32(offset, 2));
+    return _mm512_mul_ps(_mm512_mul_ps(halves_at(head, 0, 0), spread(number + ACTIVATION_SCALE)),
+                         _mm512_cvtepi32_ps(dot));
+}
+
 /* Sixteen bytes of the k-th and of the l-th quarter of v, as 16-bit numbers side by side. */
 INLINE vec side_by_side(vec v, int k, int l) {
     const vec row = _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
@@ -243,7 +265,7 @@ INLINE vecf q4_block(const uint8_t *head, const uint8_t *code, const int8_t *x, 
 STRIP_MUL(q2_k, .groups = 8, .head = 20, .code = 64, .by_half = true, .codes = q2_codes, .scales = q2_scales,
           NUMBERS(1, q2_numbers, 0, 1, 2, 3, 0, 1, 2, 3), BLOCK(q2_block))
 STRIP_MUL(q3_k, .groups = 8, .head = 14, .code = 96, .by_half = true, .codes = q3_codes, .scales = q3_scales, .bias = 4,
-          NUMBERS(1, q3_numbers, 0, 1, 2, 2, 0, 1, 2, 2))
+          NUMBERS(1, q3_numbers, 0, 1, 2, 2, 0, 1, 2, 2), BLOCK(q3_block))
 STRIP_MUL(q4_k, .groups = 8, .head = 16, .code = 128, .codes = q4_codes, .scales = q4_scales,
           NUMBERS(2, q4_numbers, 0, 2, 0, 2, 0, 2, 0, 2), BLOCK(q4_block))
 STRIP_MUL(q5_k, .groups = 8, .head = 16, .code = 160, .codes = q5_codes, .scales = q5_scales, NUMBERS(2, q4_numbers, 0))
