@@ -36,7 +36,7 @@ static void use(model_source *s, const pith_context *c) {
     pack_coding *coding = memory_zero(s->count, sizeof *coding);
     if (coding) (void)model_codings(s, coding, NULL);
     memory_free(coding);
-    (void)pack_check(s, c, NULL);
+    if (strcmp(s->format, "pith") == 0) (void)pack_check(s, c, NULL); /* the bytes may be another kind of file */
     for (size_t i = 0; i < s->count; i++) {
         pith_tensor t = {0};
         if (model_source_load(s, i, &t, NULL) != PITH_OK) continue;
