@@ -166,7 +166,8 @@ static int call_verb(const verb *v, int argc, char **argv) {
         s = run_verb(v, &c, &err);
     }
     if (s != PITH_OK && err.status == PITH_OK) pith_fail(&err, s, NULL, -1, "%s", pith_status_name(s));
-    int code = s == PITH_OK || output_error == EPIPE ? 0 : report(&err, v, c.json);
+    int code = s == PITH_OK ? 0 : 1;
+    if (s != PITH_OK && output_error != EPIPE) code = report(&err, v, c.json);
     if (c.result) json_decref(c.result);
     pith_values_free(values);
     if (output_error == EPIPE) end_as_by_a_closed_pipe();

@@ -183,44 +183,49 @@ INLINE vecf scaled(vecf d, vec dot, vecf dmin, vec offset, const float *number) 
     return _mm512_mul_ps(_mm512_fmsub_ps(d, _mm512_cvtepi32_ps(dot), low), spread(number + ACTIVATION_SCALE));
 }
 
-/* All in whole numbers: the products of half a group have 14 bits besides those of the place of their codes, so that
- * one step multiplies both with their scales. */
-INLINE vecf q2_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number,
-                     const uint8_t *ahead) {
+typedef struct whole {
+    vec dot, offset; /* products times scales, sums of inputs times minima */
+} whole;
+
+/* All in whole numbers: the products of half a group have 14 bits besides those of the place of their codes (`most`: as
+ * in place_of), so that one step multiplies both with their scales. `size`: bytes of a block. */
+INLINE whole by_halves(codes_fn codes, int most, int size, const uint8_t *code, const int8_t *x, const float *number,
+                       const uint8_t *ahead, const vec scale[8], const vec minimum[8]) {
     _Alignas(32) int16_t sums[16]; /* of both halves of each group */
-    pairs_of_numbers k;
-    vec dot = VS(setzero)(), offset = VS(setzero)();
+    whole k = {VS(setzero)(), VS(setzero)()};
     whole_sums(number, _mm512_set_epi32(30, 29, 26, 25, 22, 21, 18, 17, 14, 13, 10, 9, 6, 5, 2, 1), sums);
-    q2_pairs(head, &k);
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++, x += 32) {
         vec c[WORDS];
-        fetch(ahead, (20 + 64) * STRIP_ROWS, g, 8);
-        q2_codes(code, g, c);
-        dot = _mm512_dpwssd_epi32(dot, dots_beside(c, x, 2 * (g % 4)), k.scale[g]);
-        offset = _mm512_dpwssd_epi32(offset, k.minimum[g], pair_of(sums + 2 * g));
+        fetch(ahead, size * STRIP_ROWS, g, 8);
+        codes(code, g, c);
+        k.dot = _mm512_dpwssd_epi32(k.dot, dots_beside(c, x, 2 * place_of(g % 4, most)), scale[g]);
+        k.offset = _mm512_dpwssd_epi32(k.offset, minimum[g], pair_of(sums + 2 * g));
     }
-    return scaled(halves_at(head, 0, 0), dot, halves_at(head, 0, 2), offset, number);
+    return k;
 }
 
-/* The same with signed scales, and codes by 4 too large. */
+INLINE vecf q2_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number,
+                     const uint8_t *ahead) {
+    pairs_of_numbers n;
+    q2_pairs(head, &n);
+    whole k = by_halves(q2_codes, 3, 20 + 64, code, x, number, ahead, n.scale, n.minimum);
+    return scaled(halves_at(head, 0, 0), k.dot, halves_at(head, 0, 2), k.offset, number);
+}
+
+/* Scales are signed, codes by 4 too large. */
 INLINE vecf q3_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number,
                      const uint8_t *ahead) {
-    _Alignas(32) int16_t sums[16]; /* of both halves of each group */
-    block_numbers k;
-    vec dot = VS(setzero)(), offset = VS(setzero)();
-    whole_sums(number, _mm512_set_epi32(30, 29, 26, 25, 22, 21, 18, 17, 14, 13, 10, 9, 6, 5, 2, 1), sums);
-    q3_numbers(head, &k);
-#pragma GCC unroll 8
-    for (int g = 0; g < 8; g++, x += 32) {
-        vec c[WORDS], four = turned(head_at(k.scale, g / 2 * 4));
-        vec scale = _mm512_srai_epi16(g % 2 ? four : _mm512_slli_epi16(four, 8), 8);
-        fetch(ahead, (14 + 96) * STRIP_ROWS, g, 8);
-        q3_codes(code, g, c);
-        dot = _mm512_dpwssd_epi32(dot, dots_beside(c, x, 2 * place_of(g % 4, 2)), scale);
-        offset = _mm512_dpwssd_epi32(offset, scale, pair_of(sums + 2 * g));
+    block_numbers n;
+    vec scale[8];
+    q3_numbers(head, &n);
+    for (int g = 0; g < 8; g += 2) {
+        vec four = turned(head_at(n.scale, 2 * g));
+        scale[g] = _mm512_srai_epi16(_mm512_slli_epi16(four, 8), 8);
+        scale[g + 1] = _mm512_srai_epi16(four, 8);
     }
-    dot = _mm512_sub_epi32(dot, _mm512_slli_epi32(offset, 2));
+    whole k = by_halves(q3_codes, 2, 14 + 96, code, x, number, ahead, scale, scale);
+    vec dot = _mm512_sub_epi32(k.dot, _mm512_slli_epi32(k.offset, 2));
     return _mm512_mul_ps(_mm512_mul_ps(halves_at(head, 0, 0), spread(number + ACTIVATION_SCALE)),
                          _mm512_cvtepi32_ps(dot));
 }
@@ -233,7 +238,7 @@ INLINE vec side_by_side(vec v, int k, int l) {
     return _mm512_maskz_permutexvar_epi8(0x5555555555555555, from, v);
 }
 
-/* The same: half a group has 15 bits. */
+/* In whole numbers too: half a group has 15 bits, and one scale for both. */
 INLINE vecf q4_block(const uint8_t *head, const uint8_t *code, const int8_t *x, const float *number,
                      const uint8_t *ahead) {
     _Alignas(32) int16_t sums[16]; /* of groups */
