@@ -10,9 +10,15 @@
 
 ISA_DECLARE(gemm_kernels, gemm_kernel_table);
 ISA_DECLARE(panel_kernels, gemm_amx_table);
+ISA_DECLARE(panel_kernels, gemm_digits_table);
 
 const gemm_kernels *gemm_tiles(void) { return ISA_SELECT(gemm_kernel_table); }
-const panel_kernels *gemm_bf16_tiles(void) { return isa_active() < ISA_AMX ? NULL : ISA_SELECT(gemm_amx_table); }
+const panel_kernels *gemm_amx_tiles(int64_t m, int64_t n, int64_t k, bool bf16) {
+    /* fewer leave tiles half empty; numbers are cut into digits in the time of their products with some ten others */
+    int64_t enough = bf16 ? 32 : 128;
+    if (isa_active() < ISA_AMX || m < enough || n < enough || k < enough) return NULL;
+    return bf16 ? ISA_SELECT(gemm_amx_table) : ISA_SELECT(gemm_digits_table);
+}
 
 enum { SMALL = 16 * 1024 };
 
@@ -72,8 +78,8 @@ void gemm_run(const gemm *g, arena *scratch) {
     bool small = (double)batch * (double)g->m * (double)g->n * (double)g->k < SMALL;
     /* oneDNN cuts a product in as many pieces as there are threads: where one thread is held up, all wait. Narrow ones
      * and long sums it still does faster than we do */
-    bool ours = small || (g->bf16 ? gemm_bf16_tiles() && g->m >= 32 && g->n >= 32 && g->k >= 32
-                                  : !g->ta && g->m >= 256 && g->n >= 128 && g->k >= 128);
+    bool ours = small || gemm_amx_tiles(g->m, g->n, g->k, g->bf16) ||
+                (!g->bf16 && !g->ta && g->m >= 256 && g->n >= 128 && g->k >= 128);
     if (!ours && onednn_usable() && onednn_gemm(g, scratch)) return;
     gemm_own(g, scratch);
 }

@@ -1,7 +1,8 @@
 /* tensor/gemm.h - matrix products C (+)= op(A) op(B), batched, f32 or with inputs rounded to bf16.
  *
- * Through oneDNN where it is built in and all of the machine's instruction sets are allowed; otherwise by own blocked
- * kernels, whose result does not depend on the number of threads. Call from the compute thread (it parallelizes). */
+ * Own kernels do what they are fastest at: with AMX nearly all, where f32 goes through whole numbers
+ * (isa/gemm_digits.c). The rest is oneDNN's where it is built in and all of the machine's instruction sets are allowed.
+ * Results of own kernels do not depend on the number of threads. Call from the compute thread (it parallelizes). */
 #ifndef TENSOR_GEMM_H
 #define TENSOR_GEMM_H
 
@@ -48,7 +49,9 @@ typedef struct panel_kernels {
     int depth;  /* the rows of a panel are a multiple of it, zeros beyond k */
     int halves; /* 16-bit numbers that hold a value */
 } panel_kernels;
-const panel_kernels *gemm_bf16_tiles(void); /* factors are rounded, by AMX; NULL where there is none */
+/* In tiles of AMX, factors rounded to bf16 or as exact as f32; NULL: there are none, or whole products of this size are
+ * faster otherwise. */
+const panel_kernels *gemm_amx_tiles(int64_t m, int64_t n, int64_t k, bool bf16);
 
 /* On the calling thread. */
 typedef struct gemm_kernels {

@@ -12,14 +12,14 @@
 #include <assert.h>
 
 /* ROW: of a straightened block; not a power of two, or rows would push each other out of L1 */
-enum { TILE_M = 96, TILE_N = 256, SPAN = 4 * PANEL_ROWS, SMALL = 32, ROW = PANEL_ROWS + 16 };
+enum { TILE_M = 96, AMX_TILE_M = 64, TILE_N = 256, SPAN = 4 * PANEL_ROWS, ROW = PANEL_ROWS + 16 };
 
 typedef struct own {
     const gemm *g;
-    int64_t tiles_m, tiles_n, tile_n, copies; /* copies: of B, 1 where the batch shares it */
-    int64_t copy;                             /* floats */
-    panels b;                                 /* of the first copy */
-    float *a;                                 /* straightened rows of a tile, per worker; NULL: read in place */
+    int64_t tile_m, tiles_m, tile_n, tiles_n, copies; /* copies: of B, 1 where the batch shares it */
+    int64_t copy;                                     /* floats */
+    panels b;                                         /* of the first copy */
+    float *a;                                         /* straightened rows of a tile, per worker; NULL: read in place */
 } own;
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -65,9 +65,9 @@ static void multiply_straightened(const gemm *g, const panels *p, int64_t n0, in
 static void multiply_tile(const own *o, int64_t index, float *rows) {
     const gemm *g = o->g;
     int64_t batch = index / (o->tiles_m * o->tiles_n), at = index % (o->tiles_m * o->tiles_n);
-    int64_t i = at / o->tiles_n * TILE_M, j = at % o->tiles_n * o->tile_n;
+    int64_t i = at / o->tiles_n * o->tile_m, j = at % o->tiles_n * o->tile_n;
     panels p = copy_of(o, batch);
-    panel_product t = {.m = least(TILE_M, g->m - i), .ldc = g->ldc};
+    panel_product t = {.m = least(o->tile_m, g->m - i), .ldc = g->ldc};
     t.ars = g->ta ? 1 : g->lda, t.acs = g->ta ? g->lda : 1;
     t.a = g->a + batch * g->sa + (g->ta ? i : i * g->lda);
     t.c = g->c + batch * g->sc + i * g->ldc + j;
@@ -83,16 +83,16 @@ static void multiply_tiles(void *user, int64_t begin, int64_t end, int worker) {
     for (int64_t i = begin; i < end; i++) multiply_tile(o, i, o->a ? o->a + worker * TILE_M * ROW : NULL);
 }
 
-/* All of the inner dimension at once. */
-static void multiply_span(const gemm *g, bool bf16, arena *scratch) {
+/* All of the inner dimension at once; `tiles`: of AMX, NULL: in f32. */
+static void multiply_span(const gemm *g, const panel_kernels *tiles, arena *scratch) {
     int64_t batch = g->batch ? g->batch : 1;
     size_t mark = arena_mark(scratch);
     own o = {.g = g, .copies = g->sb ? batch : 1, .b = panels_of(g->k, g->n, NULL)};
-    bool tiles = bf16 && gemm_bf16_tiles();
-    if (tiles) o.b.kernels = gemm_bf16_tiles();
+    if (tiles) o.b.kernels = tiles;
     o.copy = panels_floats_by(o.b.kernels, g->k, g->n), o.b.data = space(scratch, o.copies * o.copy);
-    o.tile_n = tiles && g->m >= 1024 ? 4 * TILE_N : TILE_N;
-    o.tiles_m = pieces(g->m, TILE_M), o.tiles_n = pieces(g->n, o.tile_n);
+    /* rows are made tiles anew for each tile_n columns */
+    o.tile_m = tiles ? AMX_TILE_M : TILE_M, o.tile_n = tiles && g->m >= 8 * AMX_TILE_M ? 4 * TILE_N : TILE_N;
+    o.tiles_m = pieces(g->m, o.tile_m), o.tiles_n = pieces(g->n, o.tile_n);
     if (g->ta && !tiles) o.a = space(scratch, parallel_threads() * TILE_M * ROW);
     /* below some thousand multiplications waking threads costs more than it saves */
     int64_t blocks = o.copies * pieces(g->k, PANEL_ROWS), all = batch * o.tiles_m * o.tiles_n;
@@ -105,12 +105,11 @@ static void multiply_span(const gemm *g, bool bf16, arena *scratch) {
 void gemm_own(const gemm *g, arena *scratch) {
     assert(!(g->add && g->bias));
     if (g->m == 0 || g->n == 0) return;
-    /* fewer rows or columns leave tiles of AMX half empty */
-    bool rounded = g->bf16 && g->m >= SMALL && g->n >= SMALL && g->k >= SMALL;
+    const panel_kernels *tiles = gemm_amx_tiles(g->m, g->n, g->k, g->bf16);
     gemm span = *g;
     for (int64_t left = g->k; left > 0 || left == g->k; left -= SPAN) {
         span.k = least(SPAN, left);
-        multiply_span(&span, rounded, scratch);
+        multiply_span(&span, tiles, scratch);
         span.a += SPAN * (g->ta ? g->lda : 1), span.b += SPAN * (g->tb ? 1 : g->ldb);
         span.add = true, span.bias = NULL;
     }

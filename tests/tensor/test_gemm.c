@@ -51,7 +51,7 @@ static void try_gemm(rng *r, int64_t m, int64_t n, int64_t k, int form, int64_t 
     g.c = c, gemm_run(&g, &scratch);
     g.c = own, gemm_own(&g, &scratch);
     assert_true(error_of(c, truth, batch * g.sc) < limit);
-    assert_true(error_of(own, truth, batch * g.sc) < (bf16 && gemm_bf16_tiles() ? limit : 2e-6));
+    assert_true(error_of(own, truth, batch * g.sc) < (bf16 && gemm_amx_tiles(m, n, k, true) ? limit : 2e-6));
     free(a), free(b), free(bias), free(c), free(own), free(truth);
 }
 
@@ -69,12 +69,48 @@ static void products_agree_with_loops(void **state) {
                 try_gemm(&r, 5, 3, 0, form, 2, 2e-6, false);
                 try_gemm(&r, 100, 70, 300, form, 2, 1e-2, true);
             }
-            try_gemm(&r, 64, 2, 5000, 1, 1, 2e-6, false); /* the thin way */
+            for (int form = 0; form < 8; form++) try_gemm(&r, 133, 150, 290, form, 1, 2e-6, false); /* digits */
+            try_gemm(&r, 520, 271, 1100, 1, 1, 2e-6, false); /* wide tiles, two spans */
+            try_gemm(&r, 64, 2, 5000, 1, 1, 2e-6, false);    /* the thin way */
             try_gemm(&r, 64, 2, 5000, 5, 1, 2e-6, false);
             try_gemm(&r, 32, 32, 32, 0, 1, 1e-2, true);
             try_gemm(&r, 33, 47, 1100, 3, 1, 1e-2, true); /* a sum of two spans */
             try_gemm(&r, 1100, 34, 33, 4, 1, 1e-2, true);
         }
+}
+
+/* Numbers far apart: the error is small beside the norms of row and column, and one row has nothing to do with another.
+ */
+static void products_of_uneven_rows_are_as_exact_as_their_norms(void **state) {
+    (void)state;
+    enum { M = 130, N = 129, K = 300 };
+    rng r = rng_new(4, 4);
+    float *a = values(&r, M * K), *b = values(&r, K * N), *c = values(&r, M * N);
+    static const float sizes[] = {1, 1e-30f, 1e30f, 0};
+    for (int i = 0; i < M; i++) {
+        for (int p = 0; p < K; p++) a[i * K + p] *= sizes[i / 4 % 4];
+        if (i % 4 == 1) a[i * K + i] *= 1e4f; /* one that is large beside the others */
+    }
+    for (int p = 0; p < K; p++) b[p * N + 7] *= 1e-25f, b[p * N + 8] = 0, b[p * N + 9] *= p == 11 ? 1e6f : 1;
+    gemm g = {.m = M, .n = N, .k = K, .a = a, .b = b, .c = c, .lda = K, .ldb = N, .ldc = N};
+    for (int level = ISA_SCALAR; level <= (int)isa_detected(); level++) {
+        isa_force((isa_level)level);
+        gemm_own(&g, &scratch);
+        for (int i = 0; i < M; i++)
+            for (int j = 0; j < N; j++) {
+                double sum = 0, left = 0, right = 0;
+                for (int p = 0; p < K; p++) {
+                    double x = a[i * K + p], y = b[p * N + j];
+                    sum += x * y, left += x * x, right += y * y;
+                }
+                assert_true(fabs(c[i * N + j] - sum) <= 0x1p-21 * sqrt(left) * sqrt(right) + 1e-43);
+            }
+    }
+    a[20 * K + 299] = NAN, a[33 * K] = -INFINITY, b[5 * N + 100] = INFINITY;
+    gemm_own(&g, &scratch);
+    for (int i = 0; i < M; i++)
+        for (int j = 0; j < N; j++) assert_int_equal(isfinite(c[i * N + j]) == 0, i == 20 || i == 33 || j == 100);
+    free(a), free(b), free(c);
 }
 
 static void own_products_do_not_depend_on_threads(void **state) {
@@ -151,6 +187,7 @@ static int teardown(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(products_agree_with_loops),
+                                       cmocka_unit_test(products_of_uneven_rows_are_as_exact_as_their_norms),
                                        cmocka_unit_test(own_products_do_not_depend_on_threads),
                                        cmocka_unit_test(convolutions_agree_with_copies_and_products)};
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -2,15 +2,13 @@
  *
  * 16 x 32 numbers of A and 32 x 16 of B, in pairs of rows, are a tile; four tiles of C are summed in f32 at a time.
  * Panels hold B as tiles; rows of A are rounded where they are used, 64 at a time, and meet every panel. Limit: a
- * product of two tiles takes 16 cycles, 512 multiply-adds a cycle.
- *
- * Six such products of the three bf16 parts of f32 numbers are as exact as f32. They are not used: the processor slows
- * down under them, on a shared machine to where AVX-512 is as fast. */
+ * product of two tiles takes 16 cycles, 512 multiply-adds a cycle. */
 #include "base/isa.h"
 #include "tensor/gemm.h"
 
 #if PITH_ISA_LEVEL == 2
 #include "base/amx.h"
+#include "tensor/isa/source.h"
 #include "tensor/isa/turn.h"
 #include "tensor/panels.h"
 
@@ -29,13 +27,6 @@ enum {
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* --- numbers to tiles --------------------------------------------------------------------------------------------- */
-
-/* What of a matrix is in a tile: `index` counts rows of A or columns of B, `depth` what is summed over. */
-typedef struct source {
-    const float *at;
-    int64_t index_step, depth_step; /* one of them is 1 */
-    int64_t indices, depth;         /* that exist; zeros beyond */
-} source;
 
 /* Numbers next to each other along the depth: an index a row, [index][32 numbers]. */
 static void rows_of_indices(source s, uint16_t *to) {
@@ -77,10 +68,11 @@ static void fill(source s, bool pairs, uint16_t *to) {
 
 static void pack(int64_t n, int64_t k, const float *from, int64_t lane, int64_t step, float *panel) {
     uint16_t *to = (uint16_t *)panel;
+    source all = {from, lane, step, n, k};
     for (int64_t j = 0; j < n; j += COLS)
         for (int64_t p = 0; p < k; p += STEP)
             for (int64_t column = j; column < j + COLS; column += SIDE, to += TILE)
-                fill((source){from + column * lane + p * step, lane, step, n - column, k - p}, true, to);
+                fill(source_at(all, column, p), true, to);
 }
 
 /* --- products ----------------------------------------------------------------------------------------------------- */
@@ -155,14 +147,11 @@ static void multiply(const gemm_block *b, int64_t i, int64_t j, const uint16_t *
 static void multiply_rows(const gemm_block *b) {
     _Alignas(64) uint16_t a[ROWS / SIDE][STEPS * TILE];
     int64_t steps = (b->k + STEP - 1) / STEP;
+    source all = {b->a, b->ars, b->acs, b->m, b->k};
     for (int64_t i = 0; i < b->m; i += ROWS) {
         int64_t count = (least(ROWS, b->m - i) + 2 * SIDE - 1) / (2 * SIDE) * 2;
         for (int64_t r = 0; r < count; r++)
-            for (int64_t s = 0; s < steps; s++) {
-                int64_t row = i + r * SIDE, at = s * STEP;
-                source from = {b->a + row * b->ars + at * b->acs, b->ars, b->acs, b->m - row, b->k - at};
-                fill(from, false, a[r] + s * TILE);
-            }
+            for (int64_t s = 0; s < steps; s++) fill(source_at(all, i + r * SIDE, s * STEP), false, a[r] + s * TILE);
         for (int64_t j = 0; j < b->n; j += COLS) {
             const uint16_t *panel = (const uint16_t *)(b->b + j / COLS * b->b_next);
             for (int64_t r = 0; r < count; r += 2) multiply(b, i + r * SIDE, j, a[r], a[r + 1], panel, steps);
