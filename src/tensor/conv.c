@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "tensor/dnnl.h"
 #include "tensor/gemm.h"
+#include "tensor/windows.h"
 #include "tensor/winograd.h"
 
 #include <assert.h>
@@ -119,7 +120,8 @@ void conv_forward(const conv *v, const float *x, const float *w, const float *bi
     }
     if (conv_is_depthwise(v)) depthwise_forward(v, x, w, bias, y, scratch);
     else if (!is_empty(v) && winograd_fits(v)) winograd_forward(v, x, w, bias, y, scratch);
-    else if (is_empty(v) || !onednn_usable() || !onednn_conv_forward(v, x, w, bias, y, scratch))
+    else if (is_empty(v) || !(windows_forward(v, x, w, bias, y, scratch) ||
+                              (onednn_usable() && onednn_conv_forward(v, x, w, bias, y, scratch))))
         conv_plain_forward(v, x, w, bias, y, scratch);
 }
 
@@ -145,7 +147,8 @@ void conv_backward_data(const conv *v, const float *dy, const float *w, float *d
     }
     if (conv_is_depthwise(v)) depthwise_backward_data(v, dy, w, dx, add, scratch);
     else if (!is_empty(v) && winograd_fits(v)) winograd_backward_data(v, dy, w, dx, add, scratch);
-    else if (!onednn_gradient(onednn_conv_backward_data, v, dy, w, dx, v->n * v->h * v->w * v->c, add, scratch))
+    else if (!windows_backward_data(v, dy, w, dx, add, scratch) &&
+             !onednn_gradient(onednn_conv_backward_data, v, dy, w, dx, v->n * v->h * v->w * v->c, add, scratch))
         conv_plain_backward_data(v, dy, w, dx, add, scratch);
 }
 
@@ -163,6 +166,7 @@ void conv_backward_weights(const conv *v, const float *x, const float *dy, float
     }
     if (conv_is_depthwise(v)) depthwise_backward_weights(v, x, dy, dw, add, scratch);
     else if (!is_empty(v) && winograd_fits(v)) winograd_backward_weights(v, x, dy, dw, add, scratch);
-    else if (!onednn_gradient(onednn_conv_backward_weights, v, x, dy, dw, n, add, scratch))
+    else if (!windows_backward_weights(v, x, dy, dw, add, scratch) &&
+             !onednn_gradient(onednn_conv_backward_weights, v, x, dy, dw, n, add, scratch))
         conv_plain_backward_weights(v, x, dy, dw, add, scratch);
 }

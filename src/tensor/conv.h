@@ -1,8 +1,9 @@
 /* tensor/conv.h - two-dimensional convolution, NHWC, weights (O, kh, kw, I / groups), forward and both gradients.
  *
  * Who does it: 1x1 as a matrix product; depthwise by own kernels; 3x3 of stride 1 with 16 channels or more by own
- * Winograd F(4x4, 3x3), 2 to 3 times the direct sum at an error of 1e-6; the rest by oneDNN's direct kernels, or
- * copies and products (im2col) without oneDNN. A transposed convolution is conv_backward_data called forward. */
+ * Winograd F(4x4, 3x3), 2 to 3 times the direct sum at an error of 1e-6; others of some hundred channels by products of
+ * AMX; the rest by oneDNN's direct kernels, or copies and products (im2col) without oneDNN. A transposed convolution is
+ * conv_backward_data called forward. */
 #ifndef TENSOR_CONV_H
 #define TENSOR_CONV_H
 
