@@ -1,8 +1,7 @@
 /* grad/linear.c - y = x W^T + b: three matrix products of 2 rows in out operations each.
  *
- * Where weights are small, and too small for AMX, backward goes through runs of rows and does all three gradients of
- * some rows while these are in the cache; gradients of w and b are summed by run, then over the runs, so any number of
- * threads gives the same. */
+ * Where weights are small, backward goes through runs of rows and does all three gradients of some rows while these are
+ * in the cache; gradients of w and b are summed by run, then over the runs, so any number of threads gives the same. */
 #include "grad/each.h"
 #include "grad/kernels.h"
 #include "grad/ops.h"
@@ -32,10 +31,11 @@ static void forward(const grad_call *c) {
 /* --- backward by runs of rows ------------------------------------------------------------------------------------- */
 
 enum {
-    SMALL = 1 << 16, /* weights */
-    CHUNK = 128,     /* rows in the cache at a time */
-    RUNS = 32,       /* at most, */
-    SUMS = 1 << 20   /* with so many floats of sums */
+    SMALL = 1 << 16,     /* weights, */
+    AMX_SMALL = 1 << 14, /* where AMX takes whole products */
+    CHUNK = 128,         /* rows in the cache at a time */
+    RUNS = 32,           /* at most, */
+    SUMS = 1 << 20       /* with so many floats of sums */
 };
 
 typedef struct walk {
@@ -108,7 +108,8 @@ static void backward_small(const grad_call *c, int64_t rows, int64_t in, int64_t
 static void backward(const grad_call *c) {
     int64_t m = pith_tensor_row_count(c->in[0]), k = c->in[1]->shape[1], n = c->in[1]->shape[0];
     const float *dy = f32(c->dout[0]);
-    if (!c->bf16 && !gemm_amx_tiles(m, k, n, false) && m >= 4 * CHUNK && n * k <= SMALL && n * k > 0) {
+    int64_t small = gemm_amx_tiles(m, k, n, false) ? AMX_SMALL : SMALL;
+    if (!c->bf16 && m >= 4 * CHUNK && n * k <= small && n * k > 0) {
         backward_small(c, m, k, n);
         return;
     }

@@ -2,8 +2,8 @@
  *
  * A stretch of rows goes through all layers, and back, while it is in the cache: only what enters the functions is
  * written out, for backward. Gradients of weights are summed by run of rows, then over the runs, so any number of
- * threads gives the same. For weights that L2 holds; larger ones, those large enough for AMX, and products in bf16 are
- * done as the operations they are made of. Cost: 2 operations a weight and row forward, twice that backward. */
+ * threads gives the same. For weights that L2 holds; larger ones, and products in bf16, are done as the operations they
+ * are made of. Cost: 2 operations a weight and row forward, twice that backward. */
 #include "grad/each.h"
 #include "grad/kernels.h"
 #include "grad/ops.h"
@@ -301,13 +301,8 @@ const grad_op grad_op_mlp = {.name = "mlp",
 
 var grad_mlp(tape *t, var x, int layers, const var *wb, unary_kind between, float p) {
     bool whole = !t->bf16 && layers > 1 && layers <= LAYERS;
-    bool faster = true; /* one by one */
-    for (int l = 0; l < layers; l++) {
-        const pith_tensor *w = grad_value(t, wb[2 * l]);
-        whole &= pith_tensor_elements(w) <= MOST;
-        faster &= gemm_amx_tiles(pith_tensor_row_count(grad_value(t, x)), w->shape[0], w->shape[1], false) != NULL;
-    }
-    if (whole && !faster) {
+    for (int l = 0; l < layers; l++) whole &= pith_tensor_elements(grad_value(t, wb[2 * l])) <= MOST;
+    if (whole) {
         var in[GRAD_IN] = {x};
         memcpy(in + 1, wb, (size_t)(2 * layers) * sizeof *wb);
         return grad_apply(t, &grad_op_mlp, &(mlp_attr){layers, between, p}, sizeof(mlp_attr), in, 1 + 2 * layers);

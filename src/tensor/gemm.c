@@ -13,11 +13,12 @@ ISA_DECLARE(panel_kernels, gemm_amx_table);
 ISA_DECLARE(panel_kernels, gemm_digits_table);
 
 const gemm_kernels *gemm_tiles(void) { return ISA_SELECT(gemm_kernel_table); }
+const panel_kernels *gemm_digit_tiles(void) { return isa_active() < ISA_AMX ? NULL : ISA_SELECT(gemm_digits_table); }
 const panel_kernels *gemm_amx_tiles(int64_t m, int64_t n, int64_t k, bool bf16) {
     /* fewer leave tiles half empty; numbers are cut into digits in the time of their products with some ten others */
     int64_t enough = bf16 ? 32 : 128;
     if (isa_active() < ISA_AMX || m < enough || n < enough || k < enough) return NULL;
-    return bf16 ? ISA_SELECT(gemm_amx_table) : ISA_SELECT(gemm_digits_table);
+    return bf16 ? ISA_SELECT(gemm_amx_table) : gemm_digit_tiles();
 }
 
 enum { SMALL = 16 * 1024 };

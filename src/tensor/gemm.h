@@ -49,8 +49,9 @@ typedef struct panel_kernels {
     int depth;  /* the rows of a panel are a multiple of it, zeros beyond k */
     int halves; /* 16-bit numbers that hold a value */
 } panel_kernels;
-/* In tiles of AMX, factors rounded to bf16 or as exact as f32; NULL: there are none, or whole products of this size are
- * faster otherwise. */
+const panel_kernels *gemm_digit_tiles(void); /* f32 in tiles of AMX; NULL where there is none */
+/* In tiles of AMX, f32 or with factors rounded to bf16; NULL: there are none, or whole products of this size are faster
+ * otherwise. */
 const panel_kernels *gemm_amx_tiles(int64_t m, int64_t n, int64_t k, bool bf16);
 
 /* On the calling thread. */

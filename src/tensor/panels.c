@@ -5,16 +5,24 @@
 
 #include <assert.h>
 
+enum { LEAST = 64, ENOUGH = 1 << 14 };
+
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t whole(int64_t n, int64_t step) { return (n + step - 1) / step * step; }
 
-panels panels_of(int64_t k, int64_t n, float *data) { return (panels){&gemm_tiles()->panels, k, n, data}; }
+/* Where few numbers meet each other, cutting them into digits takes longer than it saves. */
+static const panel_kernels *kernels_for(int64_t k, int64_t n) {
+    bool worth = gemm_digit_tiles() && k >= LEAST && n >= LEAST && k * n >= ENOUGH;
+    return worth ? gemm_digit_tiles() : &gemm_tiles()->panels;
+}
+
+panels panels_of(int64_t k, int64_t n, float *data) { return (panels){kernels_for(k, n), k, n, data}; }
 
 int64_t panels_floats_by(const panel_kernels *kernels, int64_t k, int64_t n) {
     return whole(k, kernels->depth) * whole(n, kernels->cols) * kernels->halves / 2;
 }
 
-int64_t panels_floats(int64_t k, int64_t n) { return panels_floats_by(&gemm_tiles()->panels, k, n); }
+int64_t panels_floats(int64_t k, int64_t n) { return panels_floats_by(kernels_for(k, n), k, n); }
 
 void panels_pack(const panels *p, int64_t first, int64_t last, const float *b, int64_t ldb, bool transposed) {
     assert(first % PANEL_ROWS == 0);

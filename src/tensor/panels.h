@@ -1,8 +1,8 @@
 /* tensor/panels.h - products with a matrix that was copied into panels, on the calling thread.
  *
  * For loops that hand rows through several products while they are in the cache; whole products are gemm.h's. The rows
- * of B are cut into blocks of PANEL_ROWS. How a panel lies in memory depends on the kernels: f32 as wide as their
- * registers, or in bf16 as the tiles of AMX take it. */
+ * of B are cut into blocks of PANEL_ROWS. How a panel lies in memory depends on the kernels: as wide as their
+ * registers, or as tiles of AMX take it. */
 #ifndef TENSOR_PANELS_H
 #define TENSOR_PANELS_H
 
@@ -17,7 +17,7 @@ typedef struct panels {
     float *data;
 } panels;
 
-/* f32, in memory of panels_floats(k, n) floats */
+/* For products in f32, in memory of panels_floats(k, n) floats; `kernels` may be replaced before anything is packed. */
 panels panels_of(int64_t k, int64_t n, float *data);
 int64_t panels_floats(int64_t k, int64_t n);
 int64_t panels_floats_by(const struct panel_kernels *kernels, int64_t k, int64_t n);
