@@ -109,10 +109,10 @@ static void rows_of_indices(source s, const float *up, int8_t *to, int64_t next)
             u[k] = _mm512_permutexvar_epi8(apart, digits_of(x, f));
         }
         __m512i a = _mm512_shuffle_i32x4(u[0], u[1], 0x44), b = _mm512_shuffle_i32x4(u[2], u[3], 0x44);
-        _mm512_store_si512(to + 2 * next, _mm512_shuffle_i32x4(a, b, 0x88));
-        _mm512_store_si512(to + next, _mm512_shuffle_i32x4(a, b, 0xdd));
+        _mm512_storeu_si512(to + 2 * next, _mm512_shuffle_i32x4(a, b, 0x88));
+        _mm512_storeu_si512(to + next, _mm512_shuffle_i32x4(a, b, 0xdd));
         a = _mm512_shuffle_i32x4(u[0], u[1], 0xee), b = _mm512_shuffle_i32x4(u[2], u[3], 0xee);
-        _mm512_store_si512(to, _mm512_shuffle_i32x4(a, b, 0x88));
+        _mm512_storeu_si512(to, _mm512_shuffle_i32x4(a, b, 0x88));
     }
 }
 
@@ -132,9 +132,9 @@ static void rows_of_quads(source s, const float *up, int8_t *to, int64_t next) {
         /* lowest and highest digits of two depths, then the middle ones */
         __m512i a = choose(even, u[0], _mm512_slli_epi32(u[1], 8)), b = choose(even, u[2], _mm512_slli_epi32(u[3], 8));
         __m512i c = choose(even, _mm512_srli_epi32(u[0], 8), u[1]), d = choose(even, _mm512_srli_epi32(u[2], 8), u[3]);
-        _mm512_store_si512(to + 2 * next, choose(low, a, _mm512_slli_epi32(b, 16)));
-        _mm512_store_si512(to + next, choose(low, c, _mm512_slli_epi32(d, 16)));
-        _mm512_store_si512(to, choose(low, _mm512_srli_epi32(a, 16), b));
+        _mm512_storeu_si512(to + 2 * next, choose(low, a, _mm512_slli_epi32(b, 16)));
+        _mm512_storeu_si512(to + next, choose(low, c, _mm512_slli_epi32(d, 16)));
+        _mm512_storeu_si512(to, choose(low, _mm512_srli_epi32(a, 16), b));
     }
 }
 
