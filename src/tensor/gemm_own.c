@@ -87,7 +87,7 @@ static void multiply_tiles(void *user, int64_t begin, int64_t end, int worker) {
 static void multiply_span(const gemm *g, const panel_kernels *tiles, arena *scratch) {
     int64_t batch = g->batch ? g->batch : 1;
     size_t mark = arena_mark(scratch);
-    own o = {.g = g, .copies = g->sb ? batch : 1, .b = panels_of(g->k, g->n, NULL)};
+    own o = {.g = g, .copies = g->sb ? batch : 1, .b = {.kernels = &gemm_tiles()->panels, .k = g->k, .n = g->n}};
     if (tiles) o.b.kernels = tiles;
     o.copy = panels_floats_by(o.b.kernels, g->k, g->n), o.b.data = space(scratch, o.copies * o.copy);
     /* rows are made tiles anew for each tile_n columns */

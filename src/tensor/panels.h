@@ -17,7 +17,7 @@ typedef struct panels {
     float *data;
 } panels;
 
-/* For products in f32, in memory of panels_floats(k, n) floats; `kernels` may be replaced before anything is packed. */
+/* For products in f32 of some hundred rows, in memory of panels_floats(k, n) floats. */
 panels panels_of(int64_t k, int64_t n, float *data);
 int64_t panels_floats(int64_t k, int64_t n);
 int64_t panels_floats_by(const struct panel_kernels *kernels, int64_t k, int64_t n);
