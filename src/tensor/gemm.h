@@ -1,8 +1,9 @@
 /* tensor/gemm.h - matrix products C (+)= op(A) op(B), batched, f32 or with inputs rounded to bf16.
  *
  * Own kernels do what they are fastest at: with AMX nearly all, where f32 goes through whole numbers
- * (isa/gemm_digits.c). The rest is oneDNN's where it is built in and all of the machine's instruction sets are allowed.
- * Results of own kernels do not depend on the number of threads. Call from the compute thread (it parallelizes). */
+ * (isa/gemm_digits.c: as exact by the norms of row and column; from 2^122 on numbers count as infinite). The rest is
+ * oneDNN's where it is built in and all of the machine's instruction sets are allowed. Results of own kernels do not
+ * depend on the number of threads. Call from the compute thread (it parallelizes). */
 #ifndef TENSOR_GEMM_H
 #define TENSOR_GEMM_H
 
