@@ -2,14 +2,15 @@
  * weights for a tile of 4 x 4 outputs that directly cost 144, at a rounding error some five times as large (1e-6).
  *
  * Tiles go by groups: pixels are transformed straight from NHWC, each of the 36 values is one matrix product over
- * (tiles, channels), the results are transformed back, and none of it leaves the second cache. The gradient of the
- * input is a convolution with weights turned round; that of the weights sums products over tiles, a fixed number of
- * shares apart and then together in order, the same for any number of threads. */
+ * (tiles, channels), by AMX where channels are many, the results are transformed back, and none of it leaves the second
+ * cache. The gradient of the input is a convolution with weights turned round; that of the weights sums products over
+ * tiles, a fixed number of shares apart and then together in order, the same for any number of threads. */
 #include "tensor/winograd.h"
 
 #include "base/isa.h"
 #include "base/parallel.h"
 #include "tensor/gemm.h"
+#include "tensor/panels.h"
 
 #include <assert.h>
 #include <string.h>
@@ -18,7 +19,7 @@ ISA_DECLARE(winograd_kernels, winograd_table);
 static const winograd_kernels *kernels(void) { return ISA_SELECT(winograd_table); }
 
 /* APART: planes a power of two apart would push each other out of L1 */
-enum { GROUP = 48, SHARES = 8, LEAST = 16, APART = 16 };
+enum { GROUP = 48, AMX_GROUP = 32, SHARES = 8, LEAST = 16, APART = 16 };
 
 bool winograd_fits(const conv *v) {
     return v->kh == 3 && v->kw == 3 && v->stride == 1 && v->pad <= 2 && v->groups == 1 && v->c >= LEAST &&
@@ -38,24 +39,25 @@ typedef struct job {
     conv v;
     const float *x, *w, *bias, *dy;
     float *y, *dw;
-    float *u;                    /* transformed weights: 36 matrices; or their gradients, for each share */
-    float *u_in;                 /* as they come from the transform, (out, in) */
+    float *u;                    /* transformed weights, 36 matrices; or their gradients, for each share */
+    panels packed[WINOGRAD];     /* those weights */
     float *groups;               /* a worker's transformed tiles */
     int64_t in, out;             /* channels rounded up */
     int64_t in_plane, out_plane; /* floats from one of a tile's values to the next */
     int64_t across, tiles;       /* tiles of a row; of all pictures */
+    int64_t group;               /* tiles that go together */
     int64_t shares, length;      /* groups of tiles a share */
     bool turned, add;
 } job;
 
 static job start(const conv *v) {
-    job j = {.v = *v, .in = rounded(v->c), .out = rounded(v->o), .across = (v->ow + 3) / 4};
+    job j = {.v = *v, .in = rounded(v->c), .out = rounded(v->o), .across = (v->ow + 3) / 4, .group = GROUP};
     j.tiles = v->n * ((v->oh + 3) / 4) * j.across;
     j.in_plane = GROUP * j.in + APART, j.out_plane = GROUP * j.out + APART;
     return j;
 }
 
-static int64_t groups_of(const job *j) { return (j->tiles + GROUP - 1) / GROUP; }
+static int64_t groups_of(const job *j) { return (j->tiles + j->group - 1) / j->group; }
 
 /* Where tile `index` begins in a picture of h x w x c, `pad` up and left of its outputs. */
 static winograd_window window(const job *j, int64_t index, const float *pictures, int64_t h, int64_t w, int64_t c,
@@ -78,21 +80,14 @@ static void transform_inputs(const job *j, int64_t first, int64_t count, float *
 
 /* ---- forward, and backward to the input ---- */
 
+/* Floats of one of the 36 matrices: outputs by inputs, or inputs by outputs for the convolution back. */
+static int64_t weights_plane(const job *j) { return j->out * (j->turned ? j->v.c : j->in); }
+
 static void transform_weights(void *user, int64_t begin, int64_t end, int worker) {
     (void)worker;
     const job *j = user;
     for (int64_t o = begin; o < end; o++)
-        kernels()->weights(j->w + o * 9 * j->v.c, j->v.c, false, j->u_in + o * j->in, j->v.o * j->in);
-}
-
-static void transpose_weights(void *user, int64_t begin, int64_t end, int worker) {
-    (void)worker;
-    const job *j = user;
-    for (int64_t k = begin; k < end; k++) {
-        float *to = j->u + k * j->v.c * j->out;
-        if (j->out > j->v.o) memset(to, 0, (size_t)(j->v.c * j->out) * sizeof *to);
-        gemm_tiles()->transpose(j->v.o, j->v.c, j->u_in + k * j->v.o * j->in, j->in, to, j->out);
-    }
+        kernels()->weights(j->w + o * 9 * j->v.c, j->v.c, false, j->u + o * j->in, weights_plane(j));
 }
 
 /* Of the convolution back: its inputs are the outputs of the one whose weights these are. */
@@ -100,18 +95,31 @@ static void transform_turned(void *user, int64_t begin, int64_t end, int worker)
     (void)worker;
     const job *j = user;
     for (int64_t c = begin; c < end; c++)
-        kernels()->weights(j->w + c * 9 * j->v.o, j->v.o, true, j->u + c * j->out, j->v.c * j->out);
+        kernels()->weights(j->w + c * 9 * j->v.o, j->v.o, true, j->u + c * j->out, weights_plane(j));
+}
+
+static void pack_weights(void *user, int64_t begin, int64_t end, int worker) {
+    (void)worker;
+    const job *j = user;
+    int64_t ld = j->turned ? j->out : j->in, rows = j->turned ? j->v.c : j->v.o, plane = weights_plane(j);
+    for (int64_t k = begin; k < end; k++) {
+        float *u = j->u + k * plane;
+        memset(u + rows * ld, 0, (size_t)(plane - rows * ld) * sizeof *u);
+        panels_pack(&j->packed[k], 0, j->v.c, u, ld, !j->turned);
+    }
 }
 
 static void run_groups(void *user, int64_t begin, int64_t end, int worker) {
     const job *j = user;
     float *from = j->groups + worker * WINOGRAD * (j->in_plane + j->out_plane), *to = from + WINOGRAD * j->in_plane;
     for (int64_t g = begin; g < end; g++) {
-        int64_t first = g * GROUP, count = least(GROUP, j->tiles - first);
+        int64_t first = g * j->group, count = least(j->group, j->tiles - first);
         transform_inputs(j, first, count, from);
-        for (int64_t k = 0; k < WINOGRAD; k++)
-            gemm_tiles()->tile(count, j->out, j->v.c, from + k * j->in_plane, j->in, 1, j->u + k * j->v.c * j->out,
-                               j->out, to + k * j->out_plane, j->out, false);
+        for (int64_t k = 0; k < WINOGRAD; k++) {
+            panel_product p = {.m = count, .a = from + k * j->in_plane, .ars = j->in, .acs = 1};
+            p.c = to + k * j->out_plane, p.ldc = j->out;
+            panels_multiply(&j->packed[k], 0, j->v.c, 0, j->out, p);
+        }
         for (int64_t r = 0; r < count; r++) {
             winograd_window at = window(j, first + r, j->y, j->v.oh, j->v.ow, j->v.o, 0);
             kernels()->output(to + r * j->out, j->out_plane, j->bias, &at, j->add);
@@ -120,13 +128,14 @@ static void run_groups(void *user, int64_t begin, int64_t end, int worker) {
 }
 
 static void convolve(job *j, arena *scratch) {
-    j->u = space(scratch, WINOGRAD * j->v.c * j->out);
+    int64_t floats = panels_floats(j->v.c, j->out);
+    float *data = space(scratch, WINOGRAD * floats);
+    for (int64_t k = 0; k < WINOGRAD; k++) j->packed[k] = panels_of(j->v.c, j->out, data + k * floats);
+    if (j->packed[0].kernels == gemm_digit_tiles()) j->group = AMX_GROUP;
+    j->u = space(scratch, WINOGRAD * weights_plane(j));
     if (j->turned) parallel_for(j->v.c, 4, transform_turned, j);
-    else {
-        j->u_in = space(scratch, WINOGRAD * j->v.o * j->in);
-        parallel_for(j->v.o, 4, transform_weights, j);
-        parallel_for(WINOGRAD, 1, transpose_weights, j);
-    }
+    else parallel_for(j->v.o, 4, transform_weights, j);
+    parallel_for(WINOGRAD, 1, pack_weights, j);
     j->groups = space(scratch, parallel_threads() * WINOGRAD * (j->in_plane + j->out_plane));
     parallel_for(groups_of(j), 1, run_groups, j);
 }

@@ -180,6 +180,7 @@ static void convolutions_agree_with_copies_and_products(void **state) {
         try_conv(&r, shape(1, 9, 9, 31, 37, 3, 1, 0, 1), 1e-5);
         try_conv(&r, shape(3, 41, 38, 16, 19, 3, 1, 2, 1), 1e-5); /* several groups of tiles, several shares */
         try_conv(&r, shape(1, 1, 2, 16, 16, 3, 1, 1, 1), 1e-5);
+        try_conv(&r, shape(2, 25, 14, 300, 71, 3, 1, 1, 1), 1e-5); /* its products in digits */
         try_conv(&r, shape(2, 16, 16, 16, 24, 5, 2, 2, 1), 1e-5);
         try_conv(&r, shape(1, 12, 12, 8, 8, 3, 1, 1, 2), 1e-5);
         try_conv(&r, shape(2, 20, 21, 24, 24, 5, 1, 2, 24), 1e-5); /* depthwise */
