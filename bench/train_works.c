@@ -1,5 +1,6 @@
 /* bench/train_works.c - one training step (forward, backward, Adam) of nine small networks: time, GFLOP/s of its matrix
- * products and convolutions, and the share of the f32 peak measured in the same run.
+ * products and convolutions, and the share of the f32 peak measured in the same run: that of multiply-adds in vectors,
+ * which Winograd's convolutions and AMX may exceed.
  *
  *     train_works [--bf16] [--threads N] [--seconds S] [--cpu] [works, e.g. abd]
  *
