@@ -36,7 +36,7 @@ static float *space(arena *scratch, int64_t floats) {
     return p;
 }
 
-/* For products of these sizes; NULL: not ours. In bf16 oneDNN's direct kernels are as fast or faster. */
+/* For products of these sizes; NULL: not ours. In bf16 oneDNN's direct kernels mostly are faster. */
 static const panel_kernels *tiles_for(const conv *v, int64_t m, int64_t n, int64_t k) {
     return v->groups > 1 || v->bf16 ? NULL : gemm_amx_tiles(m, n, k, false);
 }

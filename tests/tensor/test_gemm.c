@@ -163,6 +163,25 @@ static void try_conv(rng *r, conv v, double limit) {
     free(x), free(w), free(y), free(z), free(bias), free(dx), free(ex), free(dw), free(ew);
 }
 
+/* Forward and both gradients, one after the other. */
+static void all_passes(conv v, int threads, const float *x, const float *w, const float *dy, float *out) {
+    int64_t nx = v.n * v.h * v.w * v.c, ny = v.n * v.oh * v.ow * v.o;
+    parallel_set_threads(threads);
+    conv_forward(&v, x, w, NULL, out, &scratch);
+    conv_backward_data(&v, dy, w, out + ny, false, &scratch);
+    conv_backward_weights(&v, x, dy, out + ny + nx, false, &scratch);
+}
+
+/* Of own convolutions; oneDNN's may depend on them. */
+static void threads_change_no_bit(rng *r, conv v) {
+    int64_t nx = v.n * v.h * v.w * v.c, ny = v.n * v.oh * v.ow * v.o, nw = v.o * v.kh * v.kw * v.c;
+    float *x = values(r, nx), *w = values(r, nw), *dy = values(r, ny), *a = values(r, nx + ny + nw),
+          *b = values(r, nx + ny + nw);
+    all_passes(v, 1, x, w, dy, a), all_passes(v, 2, x, w, dy, b);
+    assert_memory_equal(a, b, (size_t)(nx + ny + nw) * sizeof *a);
+    free(x), free(w), free(dy), free(a), free(b);
+}
+
 static conv shape(int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, int64_t k, int64_t stride, int64_t pad,
                   int64_t groups) {
     conv v = {.n = n, .h = h, .w = w, .c = c, .o = o, .kh = k, .kw = k, .stride = stride, .pad = pad, .groups = groups};
@@ -196,6 +215,15 @@ static void convolutions_agree_with_copies_and_products(void **state) {
     }
 }
 
+static void own_convolutions_do_not_depend_on_threads(void **state) {
+    (void)state;
+    rng r = rng_new(7, 7);
+    isa_force(isa_detected());
+    threads_change_no_bit(&r, shape(2, 30, 31, 32, 40, 3, 1, 1, 1));
+    threads_change_no_bit(&r, shape(2, 30, 31, 130, 128, 3, 1, 1, 1));
+    if (isa_detected() == ISA_AMX) threads_change_no_bit(&r, shape(2, 33, 40, 128, 130, 5, 2, 2, 1));
+}
+
 static int setup(void **state) {
     (void)state;
     return arena_open(&scratch, (size_t)1 << 32);
@@ -212,6 +240,7 @@ int main(void) {
                                        cmocka_unit_test(products_in_digits_agree_with_loops),
                                        cmocka_unit_test(products_of_uneven_rows_are_as_exact_as_their_norms),
                                        cmocka_unit_test(own_products_do_not_depend_on_threads),
+                                       cmocka_unit_test(own_convolutions_do_not_depend_on_threads),
                                        cmocka_unit_test(convolutions_agree_with_copies_and_products)};
     return cmocka_run_group_tests(tests, setup, teardown);
 }
